@@ -1,0 +1,18 @@
+// Package bootcfg turns a description of what a machine may boot into the text
+// that its boot loader reads.
+//
+// A [Menu] says what can be booted: entries with a kernel, initrds and kernel
+// parameters, a default, a timeout and help texts. A [Renderer] writes it in
+// the language of one loader: [PXELinux] for pxelinux and lpxelinux, [IPXE] for
+// iPXE. [SystemRescue] makes such a menu, with the kernel parameters that
+// SystemRescue's initramfs needs to find its root file system on the network.
+//
+// The package is pure text: it opens no file and no socket, keeps no state and
+// may be used from many goroutines at once.
+//
+// Boot loaders have next to no quoting, and what they pass on is read by the
+// kernel and by shell scripts that run as root. So every value is checked for
+// where it goes: it is escaped where the language has an escape, and otherwise
+// refused with a [*ValueError] that names the value and the remedy. Nothing is
+// ever dropped or altered silently.
+package bootcfg
