@@ -1,0 +1,115 @@
+// Package udp is the real socket under the DHCP and TFTP servers: one wildcard
+// UDP socket per port that knows where each datagram came in and can send by
+// interface, from an address, or to a hardware address. It implements the
+// PacketConn upgrades that package dhcp documents.
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/net/ipv4"
+)
+
+// Conn is an IPv4 UDP socket. Where the system cannot tell the ingress
+// interface (Windows), names and destinations are empty. All methods are safe
+// for concurrent use.
+type Conn struct {
+	*net.UDPConn
+	interfaces interfaces
+	frames     frames
+}
+
+// Listen opens the UDP socket on address, such as ":67". A second server on the
+// same port is an error, never a silent share. With frames it also opens the
+// means to send to a hardware address, which on Linux needs CAP_NET_RAW;
+// without the privilege WriteFrame says so and everything else works.
+func Listen(ctx context.Context, address string, withFrames bool) (*Conn, error) {
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, "udp4", address)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{UDPConn: pc.(*net.UDPConn)}
+	// Not supported on Windows: the socket then works for a single network.
+	_ = ipv4.NewPacketConn(c.UDPConn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+	if withFrames {
+		c.frames.open()
+	}
+	return c, nil
+}
+
+// ReadFromLocal reads one datagram and tells its sender, the address it was
+// sent to, and the name of the interface it came in by.
+func (c *Conn) ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Addr, ifname string, err error) {
+	var oob [128]byte
+	n, oobn, _, from, err := c.ReadMsgUDPAddrPort(p, oob[:])
+	if err != nil {
+		return n, from, to, "", err
+	}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	var cm ipv4.ControlMessage
+	if cm.Parse(oob[:oobn]) == nil {
+		to, _ = netip.AddrFromSlice(cm.Dst)
+		to = to.Unmap()
+		if cm.IfIndex > 0 {
+			ifname = c.interfaces.name(cm.IfIndex)
+		}
+	}
+	return n, from, to, ifname, nil
+}
+
+// WriteToLocal sends one datagram from our address from by the interface named
+// ifname; a zero from and an empty ifname leave the choice to the system.
+func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error) {
+	var cm ipv4.ControlMessage
+	if from.Is4() && !from.IsUnspecified() {
+		cm.Src = from.AsSlice()
+	}
+	if ifname != "" {
+		index, err := c.interfaces.index(ifname)
+		if err != nil {
+			return 0, err
+		}
+		cm.IfIndex = index
+	}
+	oob := cm.Marshal()
+	n, _, err := c.WriteMsgUDPAddrPort(p, oob, dst)
+	if err != nil && ifname != "" {
+		c.interfaces.forget() // deleted and re-created with another index
+	}
+	return n, err
+}
+
+// WriteFrame sends one datagram by the interface named ifname to the hardware
+// address hw, for a client that has no address yet and cannot answer ARP. The
+// error is errors.ErrUnsupported where frames cannot be sent.
+func (c *Conn) WriteFrame(p []byte, src, dst netip.AddrPort, hw net.HardwareAddr, ifname string) (int, error) {
+	index, err := c.interfaces.index(ifname)
+	if err != nil {
+		return 0, err
+	}
+	packet, err := appendIPv4UDP(nil, src, dst, p)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.frames.send(packet, hw, index); err != nil {
+		c.interfaces.forget()
+		return 0, fmt.Errorf("frame to %s by %s: %w", hw, ifname, err)
+	}
+	return len(p), nil
+}
+
+// InterfaceAddrs returns our IPv4 addresses on the interface named ifname,
+// the primary one first.
+func (c *Conn) InterfaceAddrs(ifname string) ([]netip.Prefix, error) {
+	return c.interfaces.addrs(ifname)
+}
+
+// Close closes the socket and the means to send frames.
+func (c *Conn) Close() error {
+	return errors.Join(c.UDPConn.Close(), c.frames.close())
+}
