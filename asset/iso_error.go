@@ -14,6 +14,7 @@ type FormatError struct {
 	Problem string
 }
 
+// Error names the file, the place, the problem and the remedy.
 func (e *FormatError) Error() string {
 	where := fmt.Sprintf("byte %d", e.Offset)
 	if e.Name != "" {
@@ -33,6 +34,7 @@ type IncompleteError struct {
 	Name string
 }
 
+// Error says how much is missing, of which file, and the remedy.
 func (e *IncompleteError) Error() string {
 	what := ""
 	if e.Name != "" {

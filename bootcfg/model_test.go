@@ -69,7 +69,6 @@ func ipxeLines(script string) []string {
 
 // ipxeEntryModel is what a script does for one entry.
 type ipxeEntryModel struct {
-	title   string
 	kernel  string
 	args    []string
 	initrds []string

@@ -13,7 +13,9 @@ import (
 func normalise(name string) (string, bool) {
 	// Some ROMs take the option that ends their DHCP packet for the end of the
 	// file name.
-	name = strings.TrimRight(name, "\xff")
+	for name != "" && name[len(name)-1] == 0xff {
+		name = name[:len(name)-1]
+	}
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return "", false
 	}

@@ -99,6 +99,7 @@ func TestT026_Names(t *testing.T) {
 		"a/./b":                  "a/b",
 		"lpxelinux.0\xff":        "lpxelinux.0",
 		"lpxelinux.0\xff\xff":    "lpxelinux.0",
+		"lpxelinux.0\xfe":        "", // one ROM's habit is no licence for others
 		"pxelinux.cfg/01-02-00":  "pxelinux.cfg/01-02-00",
 		"with space":             "with space",
 		"ünïcode":                "ünïcode",
