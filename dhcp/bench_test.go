@@ -1,0 +1,82 @@
+package dhcp
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// benchmarkRequests measures decode, policy and encode of one packet, sent in
+// turn by 1,000 clients.
+func benchmarkRequests(b *testing.B, s *Server, packets [][]byte, want dhcpv4.MessageType) {
+	b.ReportAllocs()
+	from := netip.MustParseAddrPort("0.0.0.0:68")
+	i := 0
+	for b.Loop() {
+		r, reason, err := s.newRequest(packets[i%len(packets)], from, netip.Addr{}, "eth1", nil)
+		if reason != "" {
+			b.Fatal(reason, err)
+		}
+		reply, reason, err := s.answer(context.Background(), r)
+		if reason != "" || reply.MessageType() != want {
+			b.Fatal(reason, err)
+		}
+		if _, err := encode(reply, r); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func benchmarkServer() *Server {
+	return newServer(rich, withBoot("lpxelinux.0"), withPool(&Pool{First: addr("192.0.2.2"), Last: addr("192.0.255.254")}),
+		func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("192.0.2.1/16") })
+}
+
+func pxeClient(i int) []dhcpv4.Modifier {
+	return []dhcpv4.Modifier{optText(60, "PXEClient:Arch:00000:UNDI:002001"), opt(93, 0, 0), opt(97, make([]byte, 17)...),
+		opt(55, 1, 3, 6, 15, 43, 60, 66, 67, 97), opt(57, 5, 0xc0), xid(uint32(i))}
+}
+
+func BenchmarkDiscover(b *testing.B) {
+	var packets [][]byte
+	for i := range 1000 {
+		packets = append(packets, discover(mac(i), pxeClient(i)...).ToBytes())
+	}
+	benchmarkRequests(b, benchmarkServer(), packets, dhcpv4.MessageTypeOffer)
+}
+
+func BenchmarkRequest(b *testing.B) {
+	s := benchmarkServer()
+	var packets [][]byte
+	for i := range 1000 {
+		a := addr4(binary.BigEndian.Uint32([]byte{192, 0, 3, 0}) + uint32(i)).String()
+		packets = append(packets, request(mac(i), append(pxeClient(i), optAddr(54, serverIP), optAddr(50, a))...).ToBytes())
+	}
+	benchmarkRequests(b, s, packets, dhcpv4.MessageTypeAck)
+}
+
+func BenchmarkDiscoverOfAFullPool(b *testing.B) {
+	s := newServer(withPool(&Pool{First: addr("10.0.0.2"), Last: addr("10.15.255.254")}), func(s *Server) {
+		s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/8")
+	})
+	p := s.Networks[0].Leases.(*Pool)
+	if _, err := p.lock(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	for i := range p.table.used {
+		p.table.used[i] = ^uint64(0)
+	}
+	p.mu.Unlock()
+	packet := discover(mac(1)).ToBytes()
+	b.ReportAllocs()
+	for b.Loop() {
+		r, _, _ := s.newRequest(packet, netip.AddrPort{}, netip.Addr{}, "eth1", nil)
+		if _, reason, _ := s.answer(context.Background(), r); reason != NoAddress {
+			b.Fatal(reason)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package dhcp
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/stretchr/testify/require"
+)
+
+func TestClassify(t *testing.T) {
+	zeros := make([]byte, 17)
+	ones := append([]byte{0}, []byte(strings.Repeat("\xff", 16))...)
+	uuid := []byte{0, 0x08, 0x59, 0x94, 0xb8, 0xa6, 0xd6, 0xa9, 0x41, 0x61, 0x1d, 0x74, 0xa6, 0xab, 0x80, 0xb8, 0x3d}
+	for name, c := range map[string]struct {
+		mods []dhcpv4.Modifier
+		want Client
+	}{
+		"nothing":                             {nil, Client{}},
+		"P-001 one type":                      {[]dhcpv4.Modifier{opt(93, 0, 7)}, Client{Arch: ArchX64, HasArch: true}},
+		"P-001 a list: first that has a name": {[]dhcpv4.Modifier{opt(93, 0, 99, 0, 9, 0, 7)}, Client{Arch: ArchEBC, HasArch: true}},
+		"P-001 a list of strangers":           {[]dhcpv4.Modifier{opt(93, 1, 0, 2, 0)}, Client{Arch: 256, HasArch: true}},
+		"P-001 odd length":                    {[]dhcpv4.Modifier{opt(93, 0, 7, 0)}, Client{}},
+		"P-001 empty":                         {[]dhcpv4.Modifier{opt(93)}, Client{}},
+		"P-002 94 is not needed":              {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(93, 0, 0)}, Client{Kind: PXE, HasArch: true, VendorClass: "PXEClient"}},
+		"P-002 94 of any length":              {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(94, 1)}, Client{Kind: PXE, VendorClass: "PXEClient"}},
+		"P-003 UUID":                          {[]dhcpv4.Modifier{opt(97, uuid...)}, Client{UUID: "b8945908-d6a6-41a9-611d-74a6ab80b83d"}},
+		"P-003 UUID of type 1":                {[]dhcpv4.Modifier{opt(97, append([]byte{1}, uuid[1:]...)...)}, Client{}},
+		"P-003 UUID short":                    {[]dhcpv4.Modifier{opt(97, uuid[:16]...)}, Client{}},
+		"P-003 UUID empty":                    {[]dhcpv4.Modifier{opt(97)}, Client{}},
+		"P-003 UUID zeros":                    {[]dhcpv4.Modifier{opt(97, zeros...)}, Client{}},
+		"P-003 UUID of high bytes":            {[]dhcpv4.Modifier{opt(97, append([]byte{0}, bytes.Repeat([]byte{0x81}, 16)...)...)}, Client{UUID: "81818181-8181-8181-8181-818181818181"}},
+		"P-003 UUID ones":                     {[]dhcpv4.Modifier{opt(97, ones...)}, Client{}},
+		"P-006 class by prefix":               {[]dhcpv4.Modifier{optText(60, "PXEClient:Arch:00007:UNDI:003016")}, Client{Kind: PXE, VendorClass: "PXEClient:Arch:00007:UNDI:003016"}},
+		"P-006 HTTPClient by prefix":          {[]dhcpv4.Modifier{optText(60, "HTTPClient:Arch:00016")}, Client{Kind: HTTPBoot, VendorClass: "HTTPClient:Arch:00016"}},
+		"D-030 class in other case":           {[]dhcpv4.Modifier{optText(60, "pxeclient")}, Client{VendorClass: "pxeclient"}},
+		"D-030 class in the middle":           {[]dhcpv4.Modifier{optText(60, "notPXEClient")}, Client{VendorClass: "notPXEClient"}},
+		"I-001 175":                           {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(175, 0xb1, 1, 1, 0xeb, 3, 1, 0, 0)}, Client{Kind: IPXE, VendorClass: "PXEClient"}},
+		"I-001 175 with pads and end":         {[]dhcpv4.Modifier{opt(175, 0, 0xb1, 1, 1, 255, 9)}, Client{Kind: IPXE}},
+		"I-001 175 ill-formed":                {[]dhcpv4.Modifier{opt(175, 0xb1, 9)}, Client{}},
+		"I-001 175 empty":                     {[]dhcpv4.Modifier{opt(175)}, Client{}},
+		"I-001 175 only pads":                 {[]dhcpv4.Modifier{opt(175, 0, 0, 255)}, Client{}},
+		"I-002 raw user class":                {[]dhcpv4.Modifier{optText(60, "PXEClient"), optText(77, "iPXE")}, Client{Kind: IPXE, VendorClass: "PXEClient", UserClass: "iPXE"}},
+		"O-016 RFC 3004":                      {[]dhcpv4.Modifier{optText(77, "\x04iPXE")}, Client{Kind: IPXE, UserClass: "\x04iPXE"}},
+		"O-016 RFC 3004, second":              {[]dhcpv4.Modifier{optText(77, "\x01x\x04iPXE")}, Client{Kind: IPXE, UserClass: "\x01x\x04iPXE"}},
+		"O-016 other class":                   {[]dhcpv4.Modifier{optText(77, "iPXE2")}, Client{UserClass: "iPXE2"}},
+		"O-016 cut":                           {[]dhcpv4.Modifier{optText(77, "\x05iPXE")}, Client{UserClass: "\x05iPXE"}},
+		"P-022 iPXE over HTTP boot":           {[]dhcpv4.Modifier{optText(60, "HTTPClient"), optText(77, "iPXE")}, Client{Kind: IPXE, VendorClass: "HTTPClient", UserClass: "iPXE"}},
+		"P-023 a telephone":                   {[]dhcpv4.Modifier{optText(60, "Cisco Systems, Inc. IP Phone CP-7945G")}, Client{VendorClass: "Cisco Systems, Inc. IP Phone CP-7945G"}},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, classify(discover(mac(1), c.mods...))) })
+	}
+}
+
+func TestArchNames(t *testing.T) {
+	require.Len(t, archNames, 42, "the registry has the types 0 to 41")
+	for i, name := range archNames {
+		require.Equal(t, name, Arch(i).String())
+		require.NotEmpty(t, name)
+	}
+	require.Equal(t, "x64 UEFI", ArchX64.String())
+	require.Equal(t, "LoongArch 64-bit UEFI", ArchLoongArch64.String())
+	require.Equal(t, "ARM rpiboot", ArchRPiBoot.String())
+	require.Equal(t, "arch 42", Arch(42).String())
+	require.Equal(t, "arch 65535", Arch(65535).String())
+}
+
+func TestLoaderTable(t *testing.T) {
+	first := map[[2]int]string{}
+	for _, row := range LoaderTable() {
+		require.NotEmpty(t, row.Names)
+		require.NotEmpty(t, row.Reason, "every row says why")
+		require.NotEqual(t, IPXE, row.Kind, "P-022: iPXE never gets a loader again")
+		require.NotEqual(t, Plain, row.Kind)
+		require.NotEqual(t, "unknown", row.Family.String())
+		require.True(t, row.Arch.known())
+		key := [2]int{int(row.Kind), int(row.Arch)}
+		if _, ok := first[key]; !ok {
+			first[key] = row.Names[0]
+		}
+	}
+	require.Equal(t, map[[2]int]string{
+		{int(PXE), 0}: "lpxelinux.0", {int(PXE), 6}: "ipxe-i386.efi", {int(PXE), 7}: "snponly.efi",
+		{int(PXE), 9}: "snponly.efi", {int(PXE), 11}: "snponly-arm64.efi",
+		{int(HTTPBoot), 15}: "ipxe-i386.efi", {int(HTTPBoot), 16}: "snponly.efi",
+		{int(HTTPBoot), 17}: "snponly.efi", {int(HTTPBoot), 19}: "snponly-arm64.efi",
+	}, first)
+	LoaderTable()[0].Names[0] = "changed"
+	require.Equal(t, "lpxelinux.0", LoaderTable()[0].Names[0], "the table is the caller's own")
+}
+
+func FuzzClient(f *testing.F) {
+	f.Add([]byte("PXEClient:Arch:00000"), []byte("iPXE"), []byte{0, 7}, make([]byte, 17), []byte{177, 1, 1})
+	f.Add([]byte("HTTPClient"), []byte("\x04iPXE"), []byte{0, 99, 0, 16}, []byte{}, []byte{255})
+	f.Add([]byte(""), []byte("\xff"), []byte{1}, []byte{1}, []byte{8, 200})
+	f.Fuzz(func(t *testing.T, vendor, user, arch, uuid, etherboot []byte) {
+		p := discover(mac(1), opt(60, vendor...), opt(77, user...), opt(93, arch...), opt(97, uuid...), opt(175, etherboot...))
+		c := classify(p)
+		require.Equal(t, c, classify(p))
+		require.Equal(t, string(vendor), c.VendorClass)
+		require.Equal(t, string(user), c.UserClass)
+		require.Equal(t, len(arch) > 0 && len(arch)%2 == 0, c.HasArch)
+		if c.UUID != "" {
+			require.Len(t, uuid, 17)
+			require.Regexp(t, `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, c.UUID)
+		}
+		switch c.Kind {
+		case PXE:
+			require.True(t, strings.HasPrefix(string(vendor), "PXEClient"))
+		case HTTPBoot:
+			require.True(t, strings.HasPrefix(string(vendor), "HTTPClient"))
+		case IPXE:
+			require.True(t, strings.Contains(string(user), "iPXE") || len(etherboot) >= 2)
+		case Plain:
+			require.NotEqual(t, "iPXE", string(user))
+		}
+	})
+}

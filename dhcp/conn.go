@@ -1,0 +1,52 @@
+package dhcp
+
+import (
+	"net"
+	"net/netip"
+)
+
+// The interfaces below are optional upgrades of the [net.PacketConn] that
+// [Server.Serve] is given. A plain PacketConn serves too: then one network can
+// be served, and what would need a raw frame is broadcast.
+//
+// All methods must be safe for concurrent use, reads must honour
+// SetReadDeadline, and Close must end blocked reads and writes. An interface
+// name is the ingress or egress interface ("eth1"); "" means unknown or any.
+
+// LocalReader is a conn that knows where a datagram arrived. It makes several
+// networks on one socket possible: a packet belongs to the network of the
+// interface it came in on.
+type LocalReader interface {
+	// ReadFromLocal reads one datagram into p, and returns its length, its
+	// source, the destination address in its IP header and the name of the
+	// interface it came in on. A datagram longer than p is cut. A destination
+	// that is neither broadcast nor multicast is an address of this host.
+	ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Addr, ifname string, err error)
+}
+
+// LocalWriter is a conn that can choose the interface and the source address
+// of a datagram. Without it a broadcast leaves where the routing table says.
+type LocalWriter interface {
+	// WriteToLocal sends p to dst from the address from, out of the interface
+	// ifname. The zero from and the empty ifname leave the choice to the conn.
+	WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error)
+}
+
+// FrameWriter is a conn that can reach a machine that has no address yet, and
+// so cannot answer ARP: RFC 2131 section 4.1's unicast to a hardware address.
+// Without it, or when it fails, such a reply is broadcast.
+type FrameWriter interface {
+	// WriteFrame sends p, a UDP payload, to the hardware address hw out of the
+	// interface ifname, in an IP datagram from src to dst. The conn builds the
+	// headers, with both checksums.
+	WriteFrame(p []byte, src, dst netip.AddrPort, hw net.HardwareAddr, ifname string) (int, error)
+}
+
+// AddrLister is a conn that knows the host's own addresses. It is asked for
+// each packet of a [Network] whose Addr is not set, and so should answer from
+// memory or within microseconds.
+type AddrLister interface {
+	// InterfaceAddrs returns the IPv4 addresses of an interface with their
+	// masks, the primary one first; those of all interfaces for "".
+	InterfaceAddrs(ifname string) ([]netip.Prefix, error)
+}

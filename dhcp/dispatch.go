@@ -1,0 +1,105 @@
+package dhcp
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// maxWaiting is how many packets of one client may wait behind the one in work.
+// A client has one or two exchanges going, and may be heard over two relays.
+const maxWaiting = 4
+
+// dispatcher hands packets to goroutines, one for each client in work, so that
+// the packets of a client are handled in order and clients do not wait for each
+// other. The zero value is ready.
+type dispatcher struct {
+	mu      sync.Mutex
+	clients map[string]*clientQueue
+}
+
+type clientQueue struct {
+	current likeness
+	waiting []job
+}
+
+type job struct {
+	r    *Request
+	on   *serving
+	like likeness
+}
+
+// likeness is what a retransmission has in common with the packet before.
+type likeness struct {
+	xid                              dhcpv4.TransactionID
+	messageType                      dhcpv4.MessageType
+	relay, ciaddr, requested, server netip.Addr
+	ifname                           string
+}
+
+func likenessOf(r *Request) likeness {
+	return likeness{
+		xid: r.Packet.TransactionID, messageType: r.Type(),
+		relay: r.RelayAddr(), ciaddr: addrOf(r.Packet.ClientIPAddr),
+		requested: optionAddr(r.Packet, dhcpv4.OptionRequestedIPAddress), server: r.serverOption(),
+		ifname: r.Interface,
+	}
+}
+
+// submit takes a packet for handling, or says why not. on.work counts what is
+// still to be done.
+func (d *dispatcher) submit(r *Request, on *serving, maxClients int) DropReason {
+	key := r.key()
+	j := job{r: r, on: on, like: likenessOf(r)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if q, ok := d.clients[key]; ok {
+		if q.current == j.like {
+			return Duplicate
+		}
+		for i := range q.waiting {
+			if q.waiting[i].like == j.like {
+				return Duplicate
+			}
+		}
+		if len(q.waiting) >= maxWaiting {
+			return LimitExceeded
+		}
+		on.work.Add(1)
+		q.waiting = append(q.waiting, j)
+		return ""
+	}
+	if len(d.clients) >= maxClients {
+		return QueueFull
+	}
+	if d.clients == nil {
+		d.clients = make(map[string]*clientQueue)
+	}
+	q := &clientQueue{current: j.like}
+	d.clients[key] = q
+	on.work.Add(2) // the packet, and the goroutine, which may outlast it
+	go func() {
+		defer on.work.Done()
+		d.run(key, q, j)
+	}()
+	return ""
+}
+
+// run handles the packets of one client until none waits.
+func (d *dispatcher) run(key string, q *clientQueue, j job) {
+	for {
+		j.on.handle(j.r)
+		j.on.work.Done()
+		d.mu.Lock()
+		if len(q.waiting) == 0 {
+			delete(d.clients, key)
+			d.mu.Unlock()
+			return
+		}
+		j = q.waiting[0]
+		q.waiting = q.waiting[1:]
+		q.current = j.like
+		d.mu.Unlock()
+	}
+}

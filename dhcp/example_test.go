@@ -1,0 +1,129 @@
+package dhcp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/netip"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/pxekit/pxe/dhcp"
+)
+
+// A server on a socket that was opened elsewhere. Here both ends are on
+// loopback, and the client talks as a relay does, so that no privilege and no
+// broadcast are needed.
+func ExampleServer() {
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0") // in real life port 67
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	srv := &dhcp.Server{
+		Networks: []dhcp.Network{{
+			Addr:   netip.MustParsePrefix("127.0.0.1/8"),
+			Mode:   dhcp.Full,
+			Leases: &dhcp.Pool{First: netip.MustParseAddr("127.0.0.100"), Last: netip.MustParseAddr("127.0.0.100")},
+		}},
+		BootFile: func(ctx context.Context, r *dhcp.Request) (*dhcp.BootFile, error) {
+			return &dhcp.BootFile{Name: "lpxelinux.0"}, nil
+		},
+		RelayPort: uint16(client.LocalAddr().(*net.UDPAddr).Port),
+	}
+	done := make(chan error)
+	go func() { done <- srv.Serve(conn) }()
+
+	discover, err := dhcpv4.NewDiscovery(net.HardwareAddr{2, 0, 0, 0, 0, 1},
+		dhcpv4.WithGatewayIP(net.IPv4(127, 0, 0, 1)),
+		dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient:Arch:00000:UNDI:002001")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.WriteTo(discover.ToBytes(), conn.LocalAddr()); err != nil {
+		log.Fatal(err)
+	}
+	buf := make([]byte, 1500)
+	n, _, err := client.ReadFrom(buf)
+	if err != nil {
+		log.Fatal(err)
+	}
+	offer, err := dhcpv4.FromBytes(buf[:n])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(offer.MessageType(), offer.YourIPAddr, "boots", offer.BootFileName)
+
+	if err := srv.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(errors.Is(<-done, dhcp.ErrServerClosed))
+	// Output:
+	// OFFER 127.0.0.100 boots lpxelinux.0
+	// true
+}
+
+// A pool without a server: what the server asks it for one client.
+func ExamplePool() {
+	machine := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	pool := &dhcp.Pool{
+		First:        netip.MustParseAddr("192.0.2.100"),
+		Last:         netip.MustParseAddr("192.0.2.199"),
+		Reservations: []dhcp.Reservation{{HardwareAddr: machine, Addr: netip.MustParseAddr("192.0.2.10")}},
+	}
+	packet, err := dhcpv4.NewDiscovery(machine)
+	if err != nil {
+		log.Fatal(err)
+	}
+	lease, err := pool.Discover(context.Background(), &dhcp.Request{Packet: packet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(lease.HardwareAddr(), "is offered", lease.Prefix().Addr())
+	// Output: 02:00:00:00:00:01 is offered 192.0.2.10
+}
+
+// inventory gives addresses to the machines it knows, and to no others.
+type inventory map[string]netip.Prefix
+
+func (inv inventory) lease(r *dhcp.Request) (dhcp.Lease, error) {
+	prefix, ok := inv[r.HardwareAddr().String()]
+	if !ok {
+		return nil, nil // not ours: the client hears nothing
+	}
+	return dhcp.Binding{HW: r.HardwareAddr(), ID: r.ClientID(), Addr: prefix}, nil // without an end
+}
+
+func (inv inventory) Discover(_ context.Context, r *dhcp.Request) (dhcp.Lease, error) {
+	return inv.lease(r)
+}
+
+func (inv inventory) Request(_ context.Context, r *dhcp.Request) (dhcp.Lease, error) {
+	return inv.lease(r) // the server refuses a client that asks for another one
+}
+
+func (inv inventory) Release(context.Context, *dhcp.Request) error { return nil }
+
+func (inv inventory) Decline(_ context.Context, r *dhcp.Request) error {
+	return fmt.Errorf("another machine uses the address of %s", r.HardwareAddr())
+}
+
+// A program with an inventory of its own decides who gets which address, and
+// the server keeps nothing.
+func ExampleLeasePolicy() {
+	srv := &dhcp.Server{Networks: []dhcp.Network{{
+		Interface: "eth1",
+		Addr:      netip.MustParsePrefix("192.0.2.1/24"),
+		Mode:      dhcp.Full,
+		Leases:    inventory{"02:00:00:00:00:01": netip.MustParsePrefix("192.0.2.10/24")},
+	}}}
+	fmt.Println(srv.Validate())
+	// Output: <nil>
+}

@@ -1,0 +1,155 @@
+package dhcp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	defaultLeaseTime  = time.Hour
+	defaultMinLease   = time.Minute
+	defaultOfferTime  = 30 * time.Second
+	defaultQuarantine = 10 * time.Minute
+
+	// maxPool bounds the range, and so the memory that a flood of strangers
+	// can make the pool use.
+	maxPool = 1 << 20
+	// maxHolds bounds the offers that are open at once; beyond it the oldest
+	// is forgotten. Its client still gets the address if nobody took it.
+	maxHolds = 1 << 14
+	// maxDeclines is how many addresses one client may have in quarantine: more
+	// would be an attack on the pool, or a network that is beyond help.
+	maxDeclines = 4
+)
+
+// Pool is a [LeasePolicy] that gives out the addresses of a range. The fields
+// must not change once it is used. Its methods are safe for concurrent use.
+//
+// A client is known by its hardware address, so that the firmware, the loader,
+// the initramfs and the operating system of one machine, which send different
+// client identifiers or none, keep one address (a root file system over the
+// network does not survive another one). A client gets, in this order: its
+// reserved address, the address it has, the one it had, the one it asks for, an
+// address that nobody had, the one that has been free for longest. Where an
+// unknown client starts in the range follows from its hardware address, so that
+// it mostly gets the same address from a pool that has forgotten it.
+//
+// An offer is a short hold in memory and never in the store: a flood of
+// DISCOVERs leaves nothing behind. An address is the client's when the store
+// has it.
+type Pool struct {
+	// First and Last are the IPv4 range, both included: up to 1,048,576
+	// addresses. Both zero: only reserved addresses are given out. The server's
+	// own address, the network's and the broadcast address, routers and DNS
+	// servers may lie inside and are left out.
+	First, Last netip.Addr
+	// Reservations are addresses for certain clients, in or outside of the
+	// range. Nobody else gets them; a client that has one from before the
+	// reservation moves to another when it renews.
+	Reservations []Reservation
+	// LeaseTime is given to clients that ask for no time. Zero: 1 h;
+	// [Infinite]: leases do not end.
+	LeaseTime time.Duration
+	// MinLeaseTime and MaxLeaseTime bound what a client may ask for. Zero: 1
+	// minute, or LeaseTime if that is less; and LeaseTime. Infinite as the
+	// maximum lets clients ask for a lease that does not end.
+	MinLeaseTime, MaxLeaseTime time.Duration
+	// OfferTime is for how long an offered address waits for its client. Zero:
+	// 30 s.
+	OfferTime time.Duration
+	// Quarantine is for how long an address that a client declined is kept from
+	// everybody. Zero: 10 min.
+	Quarantine time.Duration
+	// Store keeps the leases. Nil: memory.
+	Store Store
+
+	loading sync.Mutex // held while the store is read
+	mu      sync.Mutex
+	table   *table // nil until the store has been read
+	store   Store
+}
+
+// Reservation gives one client one address.
+type Reservation struct {
+	HardwareAddr net.HardwareAddr
+	Addr         netip.Addr
+}
+
+// Validate reports everything that is wrong with the fields, joined.
+func (p *Pool) Validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dhcp: pool: "+format, args...)) }
+	switch {
+	case p.First == netip.Addr{} && p.Last == netip.Addr{}:
+		if len(p.Reservations) == 0 {
+			fail("neither a range (First, Last) nor Reservations")
+		}
+	case !p.First.Is4() || !p.Last.Is4():
+		fail("the range %s-%s is not one of IPv4 addresses", p.First, p.Last)
+	case p.Last.Less(p.First):
+		fail("the range ends (%s) before it begins (%s)", p.Last, p.First)
+	case number(p.Last)-number(p.First) >= maxPool:
+		fail("the range %s-%s has more than %d addresses", p.First, p.Last, maxPool)
+	}
+	addrs, clients := make(map[netip.Addr]bool), make(map[string]bool)
+	for _, r := range p.Reservations {
+		switch {
+		case len(r.HardwareAddr) == 0 || len(r.HardwareAddr) > chaddrLen:
+			fail("the reservation of %s has no hardware address of 1 to %d bytes", r.Addr, chaddrLen)
+		case !r.Addr.Is4() || r.Addr.IsUnspecified() || r.Addr.IsMulticast():
+			fail("the reservation of %s has the address %s, which is none of an IPv4 host", r.HardwareAddr, r.Addr)
+		case addrs[r.Addr]:
+			fail("%s is reserved twice", r.Addr)
+		case clients[string(r.HardwareAddr)]:
+			fail("%s has two reservations", r.HardwareAddr)
+		}
+		addrs[r.Addr], clients[string(r.HardwareAddr)] = true, true
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"LeaseTime", p.LeaseTime}, {"MinLeaseTime", p.MinLeaseTime}, {"MaxLeaseTime", p.MaxLeaseTime},
+		{"OfferTime", p.OfferTime}, {"Quarantine", p.Quarantine},
+	} {
+		if d.d < 0 {
+			fail("%s is negative", d.name)
+		}
+	}
+	if low, high := p.minLease(), p.maxLease(); low > p.leaseTime() || p.leaseTime() > high {
+		fail("LeaseTime %s is not between MinLeaseTime %s and MaxLeaseTime %s", p.leaseTime(), low, high)
+	}
+	return errors.Join(errs...)
+}
+
+// fits reports what of the pool lies outside of a network.
+func (p *Pool) fits(network netip.Prefix) (errs []error) {
+	if p.First.IsValid() && (!network.Contains(p.First) || !network.Contains(p.Last)) {
+		errs = append(errs, fmt.Errorf("the pool's range %s-%s is not inside %s", p.First, p.Last, network.Masked()))
+	}
+	for _, r := range p.Reservations {
+		if !network.Contains(r.Addr) {
+			errs = append(errs, fmt.Errorf("the reservation of %s, %s, is not inside %s", r.HardwareAddr, r.Addr, network.Masked()))
+		}
+	}
+	return errs
+}
+
+func durationOr(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func (p *Pool) leaseTime() time.Duration { return durationOr(p.LeaseTime, defaultLeaseTime) }
+
+func (p *Pool) minLease() time.Duration {
+	return durationOr(p.MinLeaseTime, min(defaultMinLease, p.leaseTime()))
+}
+
+func (p *Pool) maxLease() time.Duration { return durationOr(p.MaxLeaseTime, p.leaseTime()) }

@@ -1,0 +1,303 @@
+package dhcp
+
+import (
+	"container/heap"
+	"container/list"
+	"hash/fnv"
+	"math/bits"
+	"net/netip"
+	"time"
+)
+
+// table is the memory of a pool: what the store says, and the holds. It is not
+// safe for concurrent use. Everything in it is bounded by the number of
+// addresses, and the holds by maxHolds besides.
+//
+// The client of the last record of an address and the client that holds it for
+// an offer are kept apart, so that a stranger's DISCOVER does not make the pool
+// forget whose address it was.
+type table struct {
+	first    uint32
+	size     int
+	used     []uint64 // one bit for each address of the range: has a slot, or is reserved
+	slots    map[netip.Addr]*slot
+	owners   map[string]*slot // by the client of the record; one address each
+	holders  map[string]*slot // by the client of the hold; one address each
+	holds    list.List        // of *slot, by the end of the hold
+	byExpiry expiryHeap       // slots with a record and no reservation, by when they become free
+
+	reserved map[string]netip.Addr // by client
+	reservee map[netip.Addr]string
+
+	declines    map[string]int // addresses in quarantine, by who declined them
+	quarantined list.List      // of quarantine, by its end
+}
+
+// slot is an address that has a record or a hold.
+type slot struct {
+	addr      netip.Addr
+	rec       Binding // Version 0: no record
+	owner     string  // client of rec, while owners points here
+	holder    string
+	holdUntil time.Time
+	hold      *list.Element // nil: no hold
+	busy      bool          // the store is being asked: nobody may have it
+	index     int           // in byExpiry; -1: not there
+}
+
+type quarantine struct {
+	client string
+	until  time.Time
+}
+
+func newTable(p *Pool) *table {
+	t := &table{
+		slots: make(map[netip.Addr]*slot), owners: make(map[string]*slot), holders: make(map[string]*slot),
+		reserved: make(map[string]netip.Addr), reservee: make(map[netip.Addr]string),
+		declines: make(map[string]int),
+	}
+	if p.First.IsValid() {
+		t.first = number(p.First)
+		t.size = int(number(p.Last)-t.first) + 1
+		t.used = make([]uint64, (t.size+63)/64)
+	}
+	for _, r := range p.Reservations {
+		key := clientKey(r.HardwareAddr, nil)
+		t.reserved[key], t.reservee[r.Addr] = r.Addr, key
+		t.mark(r.Addr, true)
+	}
+	return t
+}
+
+// offset is the place of an address in the range.
+func (t *table) offset(a netip.Addr) (int, bool) {
+	n := int64(number(a)) - int64(t.first)
+	return int(n), n >= 0 && n < int64(t.size)
+}
+
+func (t *table) mark(a netip.Addr, used bool) {
+	i, ok := t.offset(a)
+	if _, reserved := t.reservee[a]; !ok || reserved && !used {
+		return
+	}
+	if used {
+		t.used[i/64] |= 1 << (i % 64)
+	} else {
+		t.used[i/64] &^= 1 << (i % 64)
+	}
+}
+
+// mine reports whether the client may ever have the address.
+func (t *table) mine(a netip.Addr, key string) bool {
+	if who, reserved := t.reservee[a]; reserved {
+		return who == key
+	}
+	_, ok := t.offset(a)
+	return ok
+}
+
+// free reports whether the client may have the address now.
+func (t *table) free(a netip.Addr, key string, now time.Time) bool {
+	s := t.slots[a]
+	switch {
+	case s == nil:
+		return true
+	case s.busy, s.hold != nil && s.holder != key && s.holdUntil.After(now):
+		return false
+	}
+	return !s.rec.active(now) || s.rec.State == Bound && s.owner == key
+}
+
+// slot returns the slot of an address, a new one if it has none.
+func (t *table) slot(a netip.Addr) *slot {
+	s := t.slots[a]
+	if s == nil {
+		s = &slot{addr: a, index: -1}
+		t.slots[a] = s
+		t.mark(a, true)
+	}
+	return s
+}
+
+// tidy brings a changed slot to its place in byExpiry, and drops it if nothing
+// is left in it.
+func (t *table) tidy(s *slot) {
+	_, reserved := t.reservee[s.addr]
+	switch {
+	case s.rec.Version == 0 || reserved:
+		if s.index >= 0 {
+			heap.Remove(&t.byExpiry, s.index)
+		}
+		if s.rec.Version == 0 && s.hold == nil && !s.busy && t.slots[s.addr] == s {
+			delete(t.slots, s.addr)
+			t.mark(s.addr, false)
+		}
+	case s.index < 0:
+		heap.Push(&t.byExpiry, s)
+	default:
+		heap.Fix(&t.byExpiry, s.index)
+	}
+}
+
+// record takes over what the store says about an address; the zero Binding: it
+// has no record.
+func (t *table) record(a netip.Addr, b Binding) *slot {
+	s := t.slot(a)
+	t.disown(s)
+	s.rec = b
+	if b.Version != 0 && b.State != Declined {
+		s.owner = b.key()
+		if old := t.owners[s.owner]; old != nil {
+			t.disown(old)
+		}
+		t.owners[s.owner] = s
+	}
+	t.tidy(s)
+	return s
+}
+
+// disown forgets that the record's client may claim the address again.
+func (t *table) disown(s *slot) {
+	if t.owners[s.owner] == s {
+		delete(t.owners, s.owner)
+	}
+	s.owner = ""
+}
+
+// keep holds an address for a client until a time that is not before that of
+// any other hold.
+func (t *table) keep(a netip.Addr, key string, until time.Time) {
+	if old := t.holders[key]; old != nil && old.addr != a {
+		t.unhold(old)
+	}
+	for t.holds.Len() >= maxHolds {
+		t.unhold(t.holds.Front().Value.(*slot))
+	}
+	s := t.slot(a)
+	t.endHold(s)
+	s.holder, s.holdUntil = key, until
+	s.hold = t.holds.PushBack(s)
+	t.holders[key] = s
+	t.tidy(s)
+}
+
+func (t *table) endHold(s *slot) {
+	if s.hold == nil {
+		return
+	}
+	t.holds.Remove(s.hold)
+	delete(t.holders, s.holder)
+	s.hold, s.holder, s.holdUntil = nil, "", time.Time{}
+}
+
+func (t *table) unhold(s *slot) {
+	t.endHold(s)
+	t.tidy(s)
+}
+
+// sweep ends the holds and quarantines whose time has come.
+func (t *table) sweep(now time.Time) {
+	for e := t.holds.Front(); e != nil && !e.Value.(*slot).holdUntil.After(now); e = t.holds.Front() {
+		t.unhold(e.Value.(*slot))
+	}
+	for e := t.quarantined.Front(); e != nil && !e.Value.(quarantine).until.After(now); e = t.quarantined.Front() {
+		q := t.quarantined.Remove(e).(quarantine)
+		if t.declines[q.client]--; t.declines[q.client] <= 0 {
+			delete(t.declines, q.client)
+		}
+	}
+}
+
+// fresh finds an address of the range that has neither record nor hold. The
+// search begins at a place that belongs to the client.
+func (t *table) fresh(key string, usable func(netip.Addr) bool) (netip.Addr, bool) {
+	if t.size == 0 {
+		return netip.Addr{}, false
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key)) // a hash never fails
+	start := int(h.Sum32() % uint32(t.size))
+	if a, ok := t.freshIn(start, t.size, usable); ok {
+		return a, true
+	}
+	return t.freshIn(0, start, usable)
+}
+
+func (t *table) freshIn(from, to int, usable func(netip.Addr) bool) (netip.Addr, bool) {
+	for i := from; i < to; {
+		// The unused addresses from i to the end of its word, i lowest.
+		unused := ^t.used[i/64] >> (i % 64)
+		if unused == 0 {
+			i = (i/64 + 1) * 64
+			continue
+		}
+		if i += bits.TrailingZeros64(unused); i >= to {
+			break
+		}
+		if a := addr4(t.first + uint32(i)); usable(a) {
+			return a, true
+		}
+		i++
+	}
+	return netip.Addr{}, false
+}
+
+// oldest finds the address that has been free for longest.
+func (t *table) oldest(key string, now time.Time, usable func(netip.Addr) bool) (netip.Addr, bool) {
+	var skipped []*slot
+	defer func() {
+		for _, s := range skipped {
+			heap.Push(&t.byExpiry, s)
+		}
+	}()
+	for len(t.byExpiry) > 0 && len(skipped) < 16 {
+		s := t.byExpiry[0]
+		if s.freeAt().After(now) {
+			break
+		}
+		if !s.busy && t.mine(s.addr, key) && usable(s.addr) {
+			return s.addr, true
+		}
+		skipped = append(skipped, heap.Pop(&t.byExpiry).(*slot))
+	}
+	return netip.Addr{}, false
+}
+
+// freeAt is when others may have the address of a slot with a record.
+func (s *slot) freeAt() time.Time {
+	at := s.rec.Until
+	if s.rec.State == Bound && at.IsZero() {
+		at = time.Unix(1<<40, 0) // never
+	}
+	if s.hold != nil && s.holdUntil.After(at) {
+		at = s.holdUntil
+	}
+	return at
+}
+
+// expiryHeap implements heap.Interface.
+type expiryHeap []*slot
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].freeAt().Before(h[j].freeAt()) }
+func (h expiryHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *expiryHeap) Push(x any) {
+	s := x.(*slot)
+	s.index = len(*h)
+	*h = append(*h, s)
+}
+
+// Pop implements heap.Interface.
+func (h *expiryHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	s.index = -1
+	return s
+}
