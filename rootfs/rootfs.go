@@ -1,0 +1,108 @@
+package rootfs
+
+import (
+	"context"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+
+	"github.com/pxekit/pxe/internal/lifecycle"
+)
+
+// A Target is the machine that asks for its root file system, and where this
+// server is from its point of view. The zero value of a field means that it is
+// not known or not served.
+type Target struct {
+	// Server is our address as this machine reaches us.
+	Server netip.Addr
+
+	// HTTP and TFTP are the bases below which this machine finds files by
+	// their names. They end in "/" and name the boot in their path where the
+	// server wants that. Nil: this server does not serve that protocol to
+	// this machine. Transports must not change what they point to.
+	HTTP, TFTP *url.URL
+
+	// NBD is where this machine reaches this server's NBD listener.
+	NBD netip.AddrPort
+
+	// Machine is the address of the machine.
+	Machine netip.Addr
+
+	// BootID names this boot of this machine, for transports that can carry a
+	// name of their own, as NBD does in its export name.
+	BootID string
+}
+
+// A RootFSTransport is a way to a root file system.
+//
+// RootURL returns the URL below which, or at which, the target finds it: the
+// scheme tells the boot configuration which parameters to emit (http, https,
+// tftp, nfs, nbd). The caller owns the URL that it gets. A target that cannot
+// use the transport is told so by a [*TargetError].
+//
+// RootURL is called once for every boot and every rendering of a menu, by many
+// goroutines at once, and must not block: it computes, it does not probe.
+type RootFSTransport interface {
+	RootURL(t Target) (*url.URL, error)
+}
+
+// A Mounter is a transport whose root file system is mounted with options.
+// It is called like RootURL, after it and for the same target.
+type Mounter interface {
+	RootFSTransport
+	MountOptions(t Target) (MountOptions, error)
+}
+
+// MountOptions are what a boot configuration adds for the transport's sake.
+// The zero value asks for nothing.
+type MountOptions struct {
+	// NFS are options of an NFS mount, each "name" or "name=value", in the
+	// words of klibc's nfsmount.
+	NFS []string
+
+	// Live leaves the root file system mounted over the network, instead of
+	// copying it to memory first. The server must then stay up for as long as
+	// the machine runs.
+	Live bool
+}
+
+// A ListenerTransport serves its protocol itself, on a listener of its own, as
+// an NBD server does. Its methods follow net/http's Server: Serve owns l and
+// always closes it, and always returns a non-nil error, which is
+// [ErrServerClosed] after Shutdown or Close. Shutdown and Close are sticky, and
+// safe before, during and after Serve and twice.
+//
+// Files are opened through open, by slash-separated names as [fs.ValidPath]
+// wants them. Every file that open returns is also an [io.ReaderAt]. Open is
+// called by many goroutines at once.
+type ListenerTransport interface {
+	RootFSTransport
+	Serve(l net.Listener, open func(ctx context.Context, name string) (fs.File, error)) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+// ErrServerClosed is what Serve of a [ListenerTransport] returns after Shutdown
+// or Close. It is the same error in every package of this module.
+var ErrServerClosed = lifecycle.ErrServerClosed
+
+// A Validator is a transport that can find errors in its own configuration. A
+// server calls Validate once, before it opens any socket.
+type Validator interface {
+	Validate() error
+}
+
+// A TargetError says that a target cannot reach its root file system by a
+// transport: the transport is configured well, but not for this machine. It is
+// what [errors.As] finds in errors of RootURL and MountOptions.
+type TargetError struct {
+	Transport string // "http", "nfs"
+	Reason    string // what is missing, as half a sentence
+	Remedy    string // what to do about it, as half a sentence
+}
+
+// Error is one sentence: transport, reason and remedy.
+func (e *TargetError) Error() string {
+	return "rootfs: no " + e.Transport + " root for this machine: " + e.Reason + "; " + e.Remedy
+}
