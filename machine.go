@@ -1,0 +1,81 @@
+package pxe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"github.com/pxekit/pxe/bootcfg"
+	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/rootfs"
+)
+
+// Machine is what is known of a machine when it asks what to boot. Texts come
+// from the machine as they are: quote them before they go to a log, and never
+// put them into a script.
+type Machine struct {
+	// HardwareAddr identifies the machine over the whole boot.
+	HardwareAddr net.HardwareAddr
+	// Addr is its address, zero until it was given one.
+	Addr netip.Addr
+	// UUID is the firmware's identifier (RFC 4578 section 2.3) in lower case
+	// with dashes; empty when it sent none.
+	UUID string
+	// Kind and Arch say which sort of client asked first: firmware by TFTP or
+	// HTTP, or an iPXE in the network card.
+	Kind dhcp.Kind
+	Arch dhcp.Arch
+	// VendorClass and UserClass are DHCP options 60 and 77.
+	VendorClass, UserClass string
+	// Interface is the one the machine was heard on, empty when not known.
+	Interface string
+	// RelayAddr is the relay agent in between, zero when there is none.
+	RelayAddr netip.Addr
+	// ServerAddr is our address as this machine reaches us.
+	ServerAddr netip.Addr
+	// BootID names this boot in events and in the URLs the machine is given.
+	BootID string
+	// Root is where this machine reaches its root file system, as the Server's
+	// Root answered; nil when the Server has no Root.
+	Root *url.URL
+	// Mount is what the Server's Root asks of a system that mounts from there.
+	Mount rootfs.MountOptions
+}
+
+// Booter decides what a machine boots. It is asked once per boot, and the
+// answer is kept until the machine begins another one; asked again only when it
+// returned an error. Boot is called concurrently for different machines.
+//
+// A nil menu means that there is nothing to boot from us; the machine still
+// gets its address. The context ends at the Server's BootTimeout: firmware
+// waits a second or two, so decide from memory and do slow work beforehand.
+type Booter interface {
+	Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error)
+}
+
+// BooterFunc is a function that is a [Booter].
+type BooterFunc func(ctx context.Context, m *Machine) (*bootcfg.Menu, error)
+
+// Boot calls f.
+func (f BooterFunc) Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error) { return f(ctx, m) }
+
+// SystemRescue boots SystemRescue from the Server's Files with the root file
+// system that the Server's Root offers. Its fields are those of
+// [bootcfg.SystemRescue]; the zero value boots the medium's defaults.
+type SystemRescue bootcfg.SystemRescue
+
+// Boot returns the same menu to every machine, but for the addresses in it.
+func (s SystemRescue) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
+	if m.Root == nil {
+		return nil, errors.New("SystemRescue needs the Server's Root: set it to &rootfs.HTTP{}")
+	}
+	system := bootcfg.SystemRescue(s)
+	system.NFSOptions = slices.Concat(m.Mount.NFS, system.NFSOptions)
+	if m.Mount.Live && system.CopyToRAM == bootcfg.CopyAuto {
+		system.CopyToRAM = bootcfg.CopyNever
+	}
+	return system.Menu(m.Root)
+}

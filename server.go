@@ -1,0 +1,194 @@
+package pxe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pxekit/pxe/asset"
+	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/internal/lifecycle"
+	"github.com/pxekit/pxe/rootfs"
+)
+
+// The interfaces that embedders meet first, under the names they have in the
+// packages that use them.
+type (
+	// Network is one IPv4 network that the Server answers on.
+	Network = dhcp.Network
+	// Lease is what one DHCP client holds.
+	Lease = dhcp.Lease
+	// FileSource opens the files that machines boot from.
+	FileSource = asset.FileSource
+	// RootFSTransport says where a machine reaches its root file system.
+	RootFSTransport = rootfs.RootFSTransport
+)
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = lifecycle.ErrServerClosed
+
+// defaultBootTimeout leaves an iPXE, which waits two seconds in all, time for
+// the answer to travel.
+const defaultBootTimeout = time.Second
+
+// Server boots machines from the network: DHCP, TFTP, HTTP and the boot
+// loaders' configuration, composed. Fill in the fields, then call Listen and
+// Serve; the fields must not change after that. Servers share nothing: a
+// process may run several.
+type Server struct {
+	// Networks are the IPv4 networks to answer on. Each says its mode; there is
+	// no default, because a DHCP server that nobody meant to run takes a
+	// network down.
+	Networks []Network
+
+	// Files are what machines load: boot loaders, kernels, initial RAM disks
+	// and the root file system, by their names in it. Its tree is served at "/"
+	// over HTTP and TFTP. Nil serves only what the Booter's menus bring.
+	Files FileSource
+
+	// Root says where machines reach their root file system. Nil leaves
+	// Machine.Root nil, for systems whose root is their initial RAM disk.
+	Root RootFSTransport
+
+	// Booter decides what each machine boots. Nil boots nothing: machines get
+	// their addresses only.
+	Booter Booter
+
+	// BootTimeout bounds one question to the Booter; the machine asks again
+	// some seconds later when it was not answered. Zero means one second.
+	BootTimeout time.Duration
+
+	// Loader is the family of boot loaders that every machine is given. Zero
+	// chooses by machine: an iPXE gets a script, BIOS firmware pxelinux or
+	// iPXE, UEFI firmware iPXE, as Files has them.
+	Loader dhcp.Family
+
+	// MaxMachines bounds how many machines are remembered; the one that was
+	// silent longest is forgotten. Zero means 65,536.
+	MaxMachines int
+
+	// DHCPAddr, TFTPAddr and HTTPAddr are the addresses that Listen opens, as
+	// "host:port". Empty means ":67", ":69" and ":80"; port 0 takes a free one.
+	DHCPAddr, TFTPAddr, HTTPAddr string
+
+	// ClientPort and RelayPort are the UDP ports that DHCP replies go to: a
+	// client's and a relay agent's. Zero means 68 and 67. Only tests and
+	// simulations without privilege need others.
+	ClientPort, RelayPort uint16
+
+	// OnEvent is told of every step of every boot, one call at a time and in
+	// order of time. It must return quickly: the machines wait.
+	OnEvent func(Event)
+
+	// Logger receives warnings about this host and its network that belong to
+	// no boot. Nil is silent.
+	Logger *slog.Logger
+
+	state   lifecycle.State
+	mu      sync.Mutex
+	current *services
+}
+
+// Validate reports everything that is wrong with the configuration, before any
+// socket is opened.
+func (s *Server) Validate() error {
+	var errs []error
+	if len(s.Networks) == 0 {
+		errs = append(errs, errors.New("no Networks: name at least one network and its mode"))
+	} else if err := s.dhcpServer(nil).Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	switch s.Loader {
+	case 0, dhcp.FamilyPXELinux, dhcp.FamilyIPXE:
+	default:
+		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE))
+	}
+	if v, ok := s.Root.(rootfs.Validator); ok {
+		errs = append(errs, v.Validate())
+	}
+	if s.BootTimeout < 0 {
+		errs = append(errs, fmt.Errorf("negative BootTimeout %s", s.BootTimeout))
+	}
+	if s.MaxMachines < 0 {
+		errs = append(errs, fmt.Errorf("negative MaxMachines %d", s.MaxMachines))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("pxe: configuration: %w", err)
+	}
+	return nil
+}
+
+// Serve serves on the sockets until Shutdown or Close, and then returns
+// [ErrServerClosed]. It owns the sockets: they are closed when it returns,
+// whatever the reason. When one service fails the others are stopped and the
+// error says which; Serve always returns a non-nil error. All goroutines that
+// it started have ended when it returns.
+func (s *Server) Serve(sockets Sockets) error {
+	defer sockets.Close()
+	run, err := s.state.Begin(func() {}, func() {})
+	if err != nil {
+		return err
+	}
+	defer run.End()
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if sockets.DHCP == nil && sockets.TFTP == nil && sockets.HTTP == nil {
+		return errors.New("pxe: Serve: no socket was given: use Listen, or set at least one")
+	}
+	services := s.newServices(sockets)
+	s.setCurrent(services)
+	ended := make(chan error, len(services.list))
+	for _, service := range services.list {
+		go func() {
+			ended <- fmt.Errorf("pxe: %s service: %w", service.name, service.serve())
+		}()
+	}
+	running := len(services.list)
+	var failure error
+	select {
+	case failure = <-ended:
+		running--
+		services.close()
+	case <-run.Draining():
+		services.shutdown(run.Context())
+	}
+	for ; running > 0; running-- {
+		<-ended
+	}
+	if failure == nil {
+		return ErrServerClosed
+	}
+	return failure
+}
+
+// Shutdown stops taking new work, lets running replies and transfers finish and
+// waits until Serve has returned, or until ctx is done, whose error it returns
+// then. It may be called before Serve, which then refuses to start, after it,
+// twice, and concurrently.
+func (s *Server) Shutdown(ctx context.Context) error { return s.state.Shutdown(ctx) }
+
+// Close stops everything at once, transfers too, and waits until Serve has
+// returned. It may be called like Shutdown, also while Shutdown waits.
+func (s *Server) Close() error { return s.state.Close() }
+
+// Drops returns how many messages were thrown away since Serve began, by
+// "service: reason"; reasons never met are absent.
+func (s *Server) Drops() map[string]uint64 {
+	s.mu.Lock()
+	services := s.current
+	s.mu.Unlock()
+	if services == nil {
+		return nil
+	}
+	return services.drops()
+}
+
+func (s *Server) setCurrent(services *services) {
+	s.mu.Lock()
+	s.current = services
+	s.mu.Unlock()
+}

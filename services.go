@@ -1,0 +1,197 @@
+package pxe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pxekit/pxe/bootcfg"
+	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/rootfs"
+	"github.com/pxekit/pxe/tftp"
+)
+
+// services are the protocol servers of one call of Serve, over one registry.
+type services struct {
+	server   *Server
+	registry *registry
+	httpPort uint16 // 0: HTTP is not served
+	tftpPort uint16 // 0: TFTP is not served
+
+	list []service
+	dhcp *dhcp.Server
+	tftp *tftp.Server
+
+	emitting sync.Mutex
+}
+
+// service is one protocol server.
+type service struct {
+	name     string
+	serve    func() error
+	shutdown func(context.Context) error
+	close    func() error
+}
+
+// Bounds of the HTTP server. There is no write timeout: a root file system may
+// take an hour. The file handler bounds slow clients by their progress.
+const (
+	httpHeaderTimeout = 10 * time.Second
+	httpIdleTimeout   = 2 * time.Minute
+	httpHeaderBytes   = 16 << 10
+)
+
+func (s *Server) newServices(sockets Sockets) *services {
+	v := &services{server: s, registry: newRegistry(s.MaxMachines)}
+	if sockets.HTTP != nil {
+		v.httpPort = portOf(sockets.HTTP.Addr())
+		v.addHTTP(sockets.HTTP)
+	}
+	if sockets.TFTP != nil {
+		v.tftpPort = portOf(sockets.TFTP.LocalAddr())
+		v.addTFTP(sockets.TFTP, sockets)
+	}
+	// Last: a machine that gets an address finds the rest ready.
+	if sockets.DHCP != nil {
+		v.addDHCP(sockets.DHCP)
+	}
+	return v
+}
+
+func (v *services) addDHCP(conn net.PacketConn) {
+	v.dhcp = v.server.dhcpServer(v)
+	v.list = append(v.list, service{
+		name:     "DHCP",
+		serve:    func() error { return v.dhcp.Serve(conn) },
+		shutdown: v.dhcp.Shutdown, close: v.dhcp.Close,
+	})
+}
+
+func (v *services) addTFTP(conn net.PacketConn, sockets Sockets) {
+	v.tftp = &tftp.Server{
+		Handler:      tftp.FileHandler(v.openTFTP),
+		OpenTransfer: sockets.OpenTransfer,
+		Trace: &tftp.Trace{
+			Start: v.tftpStart, Done: v.tftpDone,
+			Dropped: v.tftpDropped,
+		},
+	}
+	v.list = append(v.list, service{
+		name:     "TFTP",
+		serve:    func() error { return v.tftp.Serve(conn) },
+		shutdown: v.tftp.Shutdown, close: v.tftp.Close,
+	})
+}
+
+func (v *services) addHTTP(listener net.Listener) {
+	files := &rootfs.Files{
+		Open:  v.openHTTP,
+		Trace: &rootfs.Trace{Start: v.httpStart, Progress: v.httpProgress, Done: v.httpDone},
+	}
+	server := &http.Server{
+		Handler:           v.nameBoot(files),
+		ReadHeaderTimeout: httpHeaderTimeout,
+		IdleTimeout:       httpIdleTimeout,
+		MaxHeaderBytes:    httpHeaderBytes,
+		// Texts about connections of clients: nothing an operator can act on.
+		ErrorLog:                     slog.NewLogLogger(v.logger().Handler(), slog.LevelDebug),
+		DisableGeneralOptionsHandler: true,
+	}
+	v.list = append(v.list, service{
+		name: "HTTP",
+		serve: func() error {
+			err := server.Serve(listener)
+			if errors.Is(err, http.ErrServerClosed) {
+				return ErrServerClosed
+			}
+			return err
+		},
+		shutdown: server.Shutdown, close: server.Close,
+	})
+}
+
+func (v *services) logger() *slog.Logger {
+	if v.server.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return v.server.Logger
+}
+
+// shutdown drains every service, and ends those that have not finished when ctx
+// is done.
+func (v *services) shutdown(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, service := range v.list {
+		group.Go(func() {
+			if service.shutdown(ctx) != nil {
+				service.close()
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (v *services) close() {
+	for _, service := range v.list {
+		service.close()
+	}
+}
+
+func (v *services) drops() map[string]uint64 {
+	all := make(map[string]uint64)
+	if v.dhcp != nil {
+		for reason, n := range v.dhcp.Drops() {
+			all["dhcp: "+string(reason)] = n
+		}
+	}
+	if v.tftp != nil {
+		for reason, n := range v.tftp.Drops() {
+			all["tftp: "+string(reason)] = n
+		}
+	}
+	return all
+}
+
+// emit hands an event to the embedder, one at a time.
+func (v *services) emit(e Event) {
+	if v.server.OnEvent == nil {
+		return
+	}
+	v.emitting.Lock()
+	defer v.emitting.Unlock()
+	e.Time = time.Now()
+	v.server.OnEvent(e)
+}
+
+// dhcpServer returns the DHCP server of this configuration; v is nil when it is
+// only to be validated.
+func (s *Server) dhcpServer(v *services) *dhcp.Server {
+	d := &dhcp.Server{
+		Networks: s.Networks, ClientPort: s.ClientPort, RelayPort: s.RelayPort,
+		Logger: s.Logger,
+	}
+	if v != nil {
+		d.BootFile = v.bootFile
+		d.Trace = &dhcp.Trace{
+			Received: v.dhcpReceived, Sending: v.dhcpSending, Sent: v.dhcpSent,
+			Dropped: v.dhcpDropped,
+		}
+	}
+	return d
+}
+
+// renderer returns the language of a family of boot loaders.
+func renderer(family dhcp.Family) (bootcfg.Renderer, error) {
+	switch family {
+	case dhcp.FamilyPXELinux:
+		return bootcfg.PXELinux{}, nil
+	case dhcp.FamilyIPXE:
+		return bootcfg.IPXE{}, nil
+	}
+	return nil, fmt.Errorf("no configuration can be written for boot loader family %s", family)
+}

@@ -1,0 +1,185 @@
+package pxe
+
+import (
+	"net/http"
+	"net/netip"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/rootfs"
+	"github.com/pxekit/pxe/tftp"
+)
+
+// The hooks of the protocol servers, turned into one stream of events.
+
+// dhcpReceived hears of every message before it is answered. It opens boots:
+// what the machine does later belongs to the one that is open.
+func (v *services) dhcpReceived(r *dhcp.Request) {
+	stage := stageOfMessage(r.Type())
+	var b *boot
+	if r.Client.Kind != dhcp.Plain && (stage == StageDiscover || stage == StageRequest) {
+		b, _ = v.registry.begin(machineOf(r), stage == StageDiscover, r.Packet.TransactionID, r.Received)
+	} else {
+		b = v.registry.ofMachine(r.HardwareAddr())
+	}
+	e := Event{Stage: stage, Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr()}
+	if r.Client.Kind == dhcp.Plain {
+		if later := b.laterLease(); later != "" {
+			if stage != StageDiscover {
+				return // one lease is one step: begun by its DISCOVER
+			}
+			e.Stage, e.Name = later, clientOf(later)
+		}
+	}
+	v.emit(b.event(e))
+}
+
+// stageOfMessage returns the step that begins with a client's message.
+func stageOfMessage(t dhcpv4.MessageType) Stage {
+	switch t {
+	case dhcpv4.MessageTypeDiscover:
+		return StageDiscover
+	case dhcpv4.MessageTypeRequest:
+		return StageRequest
+	case dhcpv4.MessageTypeDecline:
+		return StageDecline
+	case dhcpv4.MessageTypeRelease:
+		return StageRelease
+	default:
+		return StageInform
+	}
+}
+
+// laterLease tells which client of a boot asks for a lease once the kernel was
+// fetched: the initramfs, or the system after it had its root. It is empty
+// before that.
+func (b *boot) laterLease() Stage {
+	if b == nil {
+		return ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.progress >= inSystem:
+		return StageSystem
+	case b.kernel:
+		return StageLease
+	}
+	return ""
+}
+
+// clientOf names the client that asks for a later lease.
+func clientOf(later Stage) string {
+	if later == StageSystem {
+		return "system"
+	}
+	return "initramfs"
+}
+
+func machineOf(r *dhcp.Request) Machine {
+	return Machine{
+		HardwareAddr: r.HardwareAddr(), UUID: r.Client.UUID, Kind: r.Client.Kind, Arch: r.Client.Arch,
+		VendorClass: r.Client.VendorClass, UserClass: r.Client.UserClass,
+		Interface: r.Interface, RelayAddr: r.RelayAddr(), ServerAddr: r.ServerAddr,
+	}
+}
+
+// dhcpSending hears of a reply before it leaves: the machine may ask for its
+// first file as soon as it has the ACK.
+func (v *services) dhcpSending(r *dhcp.Request, reply *dhcpv4.DHCPv4) {
+	if reply.MessageType() != dhcpv4.MessageTypeAck || r.Type() != dhcpv4.MessageTypeRequest {
+		return
+	}
+	if addr, ok := netip.AddrFromSlice(reply.YourIPAddr.To4()); ok {
+		v.registry.bound(r.HardwareAddr(), addr)
+	}
+}
+
+func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delivery) {
+	b := v.registry.ofMachine(r.HardwareAddr())
+	e := Event{Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr(), Done: true, Err: d.Err}
+	e.Addr, _ = netip.AddrFromSlice(reply.YourIPAddr.To4())
+	switch reply.MessageType() {
+	case dhcpv4.MessageTypeOffer:
+		e.Stage = StageOffer
+	case dhcpv4.MessageTypeAck:
+		e.Stage = StageACK
+		if r.Type() == dhcpv4.MessageTypeInform {
+			e.Stage = StageInform
+		}
+	case dhcpv4.MessageTypeNak:
+		e.Stage = StageNAK
+	}
+	if r.Client.Kind == dhcp.Plain && e.Stage != StageNAK {
+		if later := b.laterLease(); later != "" {
+			if e.Stage != StageACK {
+				return
+			}
+			e.Stage, e.Name = later, clientOf(later)
+		}
+	}
+	v.emit(b.event(e))
+}
+
+func (v *services) dhcpDropped(d dhcp.Drop) {
+	v.emit(v.registry.ofMachine(d.HardwareAddr).event(Event{
+		Stage: StageDrop, Name: d.Source.String(), Via: "dhcp", Machine: d.HardwareAddr,
+		Drop: string(d.Reason), Err: d.Err,
+	}))
+}
+
+func (v *services) tftpStart(r *tftp.Request) {
+	b, name := v.bootOfName(r.Name, r.Remote.Addr())
+	stage := b.stageOf(name)
+	b.asked(stage)
+	v.emit(b.event(Event{Stage: stage, Name: name, Via: "tftp", Addr: r.Remote.Addr(), Size: -1}))
+}
+
+func (v *services) tftpDone(r *tftp.Request, result tftp.Result) {
+	b, name := v.bootOfName(r.Name, r.Remote.Addr())
+	v.fileDone(b, Event{
+		Stage: b.stageOf(name), Name: name, Via: "tftp", Addr: r.Remote.Addr(),
+		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,
+	})
+}
+
+func (v *services) tftpDropped(reason tftp.DropReason, from netip.AddrPort) {
+	v.emit(v.registry.ofAddr(from.Addr()).event(Event{
+		Stage: StageDrop, Name: from.String(), Via: "tftp", Addr: from.Addr().Unmap(), Drop: string(reason),
+	}))
+}
+
+func (v *services) httpStart(r *http.Request, name string, size int64) {
+	b := bootOf(r.Context())
+	stage := b.stageOf(name)
+	b.asked(stage)
+	v.emit(b.event(Event{Stage: stage, Name: name, Via: "http", Addr: remoteAddr(r), Size: size}))
+}
+
+func (v *services) httpProgress(r *http.Request, name string, bytes int64) {
+	b := bootOf(r.Context())
+	v.emit(b.event(Event{Stage: b.stageOf(name), Name: name, Via: "http", Addr: remoteAddr(r), Bytes: bytes, Size: -1}))
+}
+
+func (v *services) httpDone(r *http.Request, name string, result rootfs.Result) {
+	b := bootOf(r.Context())
+	v.fileDone(b, Event{
+		Stage: b.stageOf(name), Name: name, Via: "http", Addr: remoteAddr(r),
+		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,
+	})
+}
+
+// fileDone reports the end of a transfer and takes a whole file into account.
+func (v *services) fileDone(b *boot, e Event) {
+	e.Done = true
+	if b != nil && e.Err == nil && !e.Aborted && e.Bytes >= e.Size {
+		b.delivered(e.Stage)
+	}
+	v.emit(b.event(e))
+}
+
+func remoteAddr(r *http.Request) netip.Addr {
+	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return remote.Addr().Unmap()
+}
