@@ -1,0 +1,56 @@
+# The commands people and CI type. `make test` is the whole truth; `go test
+# -short ./...` is the fast inner loop (no virtual machines).
+
+GO          ?= go
+N           ?= 5
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TESTTIMEOUT ?= 30m
+
+# Debian packages of the virtual-machine tests.
+PACKAGES = gcc libc6-dev qemu-system-x86 ovmf ipxe ipxe-qemu pxelinux syslinux-common \
+	linux-image-cloud-amd64 busybox-static squashfs-tools xorriso \
+	libarchive-tools cpio klibc-utils iproute2 curl kmod
+
+.PHONY: help deps test short lint cross fuzz soak
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+deps: ## install the Debian packages of the virtual-machine tests (root)
+	@missing=; for p in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+test: lint cross ## everything: linters, every test with -race, each VM boot once
+	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) ./...
+
+short: ## the fast inner loop: no virtual machines
+	$(GO) test -short ./...
+
+lint: ## gofmt, vet and staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	$(GO) run $(STATICCHECK) ./...
+
+cross: ## compile and vet for every supported system
+	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
+		echo "cross $$target"; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) build ./... || exit 1; \
+	done
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+soak: ## the virtual-machine boots N times each (N=5); prints how many passed
+	@N=$(N) GO=$(GO) sh internal/vm/soak.sh
+
+FUZZTIME ?= 10000000x
+fuzz: ## every fuzz target for FUZZTIME (10 million executions; takes hours)
+	@for target in $$(grep -rhoE --include=*_test.go '^func Fuzz[A-Za-z0-9_]+' . | sed 's/^func //' | sort -u); do \
+		dir=$$(dirname $$(grep -rlE --include=*_test.go "^func $$target\(" . | head -1)); \
+		echo "$$dir $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$dir || exit 1; \
+	done

@@ -1,0 +1,162 @@
+// Appliance is a complete boot server from flags: it gives the machines of a
+// network their addresses and boots SystemRescue on them, straight out of the
+// ISO. Run it with -h for its flags.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pxekit/pxe"
+	"github.com/pxekit/pxe/asset"
+	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/rootfs"
+)
+
+// drainTime is how long running downloads may go on after SIGTERM.
+const drainTime = 30 * time.Second
+
+// menuTimeout is how long a machine shows the menu before it boots the default.
+const menuTimeout = 5 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "appliance: "+strings.ReplaceAll(err.Error(), "\n", "\nappliance: "))
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx is done, then drains.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	medium, closeMedium, err := openMedium(o.media)
+	if err != nil {
+		return err
+	}
+	defer closeMedium()
+	files, err := withLoaders(medium, o.loaders)
+	if err != nil {
+		return err
+	}
+	report, closeReport, err := reporter(o.events, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer closeReport()
+
+	network := pxe.Network{
+		Interface: o.iface, Addr: o.addr, Mode: dhcp.Full,
+		Routers: o.router, DNS: o.dns, Domain: o.domain,
+		Leases: &dhcp.Pool{First: o.first, Last: o.last, LeaseTime: o.leaseTime},
+	}
+	server := &pxe.Server{
+		Networks: []pxe.Network{network},
+		Files:    files,
+		Root:     &rootfs.HTTP{},
+		Booter: pxe.SystemRescue{
+			Checksum: !o.noChecksum, Extra: o.params, Timeout: menuTimeout,
+		},
+		Loader:   map[string]dhcp.Family{"pxelinux": dhcp.FamilyPXELinux, "ipxe": dhcp.FamilyIPXE}[o.loader],
+		HTTPAddr: o.http, TFTPAddr: o.tftp,
+		OnEvent: report,
+	}
+	sockets, err := server.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "ready: DHCP on %s, addresses %s-%s, TFTP on %s, HTTP on %s, serving %s\n",
+		o.iface, o.first, o.last, sockets.TFTP.LocalAddr(), sockets.HTTP.Addr(), o.media)
+
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(sockets) }()
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		fmt.Fprintf(stderr, "stopping: waiting up to %s for running downloads\n", drainTime)
+		drain, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
+		if server.Shutdown(drain) != nil {
+			server.Close()
+		}
+		err = <-served
+	}
+	if errors.Is(err, pxe.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// openMedium opens an ISO image, or a directory with the same files.
+func openMedium(path string) (asset.FileSource, func() error, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-media: %w", err)
+	}
+	if info.IsDir() {
+		dir, err := asset.Dir(path)
+		if err != nil {
+			return nil, nil, fmt.Errorf("-media: %w", err)
+		}
+		return dir, dir.Close, nil
+	}
+	iso, err := asset.OpenISO(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-media: %w", err)
+	}
+	return iso, iso.Close, nil
+}
+
+// withLoaders adds boot loaders to the medium's files: the given directory's
+// first, then the medium's own, then those installed on this system.
+func withLoaders(medium asset.FileSource, dir string) (asset.FileSource, error) {
+	sources := []asset.FileSource{medium, asset.MediumLoaders(medium), asset.SystemLoaders()}
+	if dir != "" {
+		more, err := asset.Dir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("-loaders: %w", err)
+		}
+		sources = append([]asset.FileSource{more}, sources...)
+	}
+	return asset.Overlay(sources...), nil
+}
+
+// reporter returns the sink of events: a line for people on stderr, and a JSON
+// object per line into the file if one is named.
+func reporter(path string, stdout, stderr io.Writer) (func(pxe.Event), func() error, error) {
+	events, closeEvents := io.Discard, func() error { return nil }
+	switch path {
+	case "":
+	case "-":
+		events = stdout
+	default:
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		if err != nil {
+			return nil, nil, fmt.Errorf("-events: %w", err)
+		}
+		events, closeEvents = file, file.Close
+	}
+	lines := json.NewEncoder(events)
+	return func(e pxe.Event) {
+		fmt.Fprintln(stderr, e)
+		if err := lines.Encode(e); err != nil {
+			fmt.Fprintln(stderr, "appliance: writing events:", err)
+		}
+	}, closeEvents, nil
+}

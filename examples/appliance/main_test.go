@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pxekit/pxe"
+	"github.com/pxekit/pxe/asset"
+)
+
+func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
+	complete := []string{"-interface", "eth1", "-range", "192.0.2.100-192.0.2.199", "-media", "rescue.iso"}
+	tests := map[string]struct {
+		args []string
+		want []string
+	}{
+		"nothing":           {nil, []string{"-interface is missing", "-range is missing", "-media is missing"}},
+		"proxy":             {append(complete, "-proxy"), []string{"-proxy is not supported yet"}},
+		"range backwards":   {append(complete, "-range", "192.0.2.9-192.0.2.1"), []string{"-range", "192.0.2.100-192.0.2.199"}},
+		"range of IPv6":     {append(complete, "-range", "2001:db8::1-2001:db8::9"), []string{"-range"}},
+		"address":           {append(complete, "-addr", "192.0.2.1"), []string{"-addr", "192.0.2.1/24"}},
+		"router":            {append(complete, "-router", "gateway"), []string{"-router", `"gateway" is no IPv4 address`}},
+		"one of two DNS":    {append(complete, "-dns", "192.0.2.1,x"), []string{"-dns", `"x"`}},
+		"loader of later":   {append(complete, "-loader", "grub"), []string{"-loader grub is not supported yet"}},
+		"unknown loader":    {append(complete, "-loader", "lilo"), []string{"use auto, pxelinux or ipxe"}},
+		"root of later":     {append(complete, "-root", "nbd"), []string{"-root nbd is not supported yet"}},
+		"unknown root":      {append(complete, "-root", "smb"), []string{"use http"}},
+		"NFS of later":      {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is not supported yet"}},
+		"leases of later":   {append(complete, "-leases", "x"), []string{"-leases is not supported yet"}},
+		"forgotten dash":    {append(complete, "router"), []string{`unexpected argument "router"`}},
+		"several at a time": {append(complete, "-router", "x", "-root", "y"), []string{"-router", "-root"}},
+		"not a duration":    {append(complete, "-lease-time", "x"), []string{"-lease-time"}},
+		"unknown flag":      {append(complete, "-sauce"), []string{"-sauce"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(test.args, io.Discard)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+	o, err := parse(append(complete, "-params", " nomodeset  console=ttyS0 ", "-dns", "192.0.2.3, 192.0.2.4"), io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, []string{"nomodeset", "console=ttyS0"}, o.params)
+	require.Len(t, o.dns, 2)
+}
+
+func TestHelpNamesEveryFlag(t *testing.T) {
+	var out bytes.Buffer
+	require.ErrorIs(t, run(context.Background(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)
+	for _, name := range strings.Fields("interface addr range proxy router dns domain lease-time leases media loaders loader root nfs params no-checksum events http tftp nbd") {
+		require.Contains(t, out.String(), "\n  -"+name)
+	}
+}
+
+func TestAMediumThatIsNoneIsRefusedBeforeAnySocketIsOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rescue.iso")
+	args := []string{"-interface", "no-such-if0", "-range", "192.0.2.100-192.0.2.199", "-media", path}
+	err := run(t.Context(), args, io.Discard, io.Discard)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(path, make([]byte, 1<<16), 0o600))
+	require.ErrorContains(t, run(t.Context(), args, io.Discard, io.Discard), "-media")
+	require.ErrorContains(t, run(t.Context(), append(args, "-media", t.TempDir()), io.Discard, io.Discard), `"no-such-if0"`)
+}
+
+func TestLoadersOfTheDirectoryComeBeforeAllOthers(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "snponly.efi"), []byte("own"), 0o600))
+	files, err := withLoaders(asset.Memory{"snponly.efi": []byte("medium's"), "x": []byte("y")}, dir)
+	require.NoError(t, err)
+	file, err := files.OpenFile(t.Context(), "snponly.efi")
+	require.NoError(t, err)
+	content, err := io.ReadAll(file)
+	require.NoError(t, err)
+	require.Equal(t, "own", string(content))
+	_, err = withLoaders(asset.Memory{}, filepath.Join(dir, "missing"))
+	require.ErrorContains(t, err, "-loaders")
+}
+
+func TestEventsGoToPeopleAsLinesAndToProgramsAsJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	var people bytes.Buffer
+	report, closeReport, err := reporter(path, io.Discard, &people)
+	require.NoError(t, err)
+	report(pxe.Event{Stage: pxe.StageKernel, Name: "vmlinuz", Done: true})
+	report(pxe.Event{Stage: pxe.StageRoot})
+	require.NoError(t, closeReport())
+	require.Contains(t, people.String(), "kernel vmlinuz")
+	written, err := os.ReadFile(path)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(written)), "\n")
+	require.Len(t, lines, 2)
+	for _, line := range lines {
+		require.True(t, json.Valid([]byte(line)), line)
+	}
+}
