@@ -1,0 +1,36 @@
+// Package vm boots real virtual machines from the library: QEMU with real
+// firmware, on a network segment of the test's own, into a small system that
+// behaves as SystemRescue does. It works on Linux only; elsewhere the package is
+// empty.
+//
+// # What is real and what is not
+//
+// Real: the firmware (SeaBIOS with iPXE's option ROM, OVMF), the boot loaders
+// (Debian's pxelinux and iPXE), the kernel, and in the initramfs the very
+// programs that SystemRescue uses: klibc's ipconfig and curl. The firmware, the
+// loader and the initramfs each speak DHCP, TFTP or HTTP for themselves, with
+// nothing of this library on the client's side.
+//
+// Ours: the initramfs' /init, which follows archiso's hooks step by step (how the
+// command line is parsed, "ip=" with BOOTIF, the shell's eval of archiso_http_srv,
+// one plain GET for each file, checksum, copy to RAM, overlay), and the root file
+// system, which is small and checks itself. It prints lines that begin with
+// "PXEKIT" on the serial console, listed in guest/init and guest/rootinit.
+//
+// So a boot that passes proves that firmware, loaders, a Linux kernel and those
+// programs accept what the server sends, and that the root file system arrived
+// whole, was mounted, and stays readable when the server is gone. It does not
+// prove that SystemRescue's own release boots, that vendors' firmware behaves as
+// QEMU's does, or anything about speed: the processor is emulated.
+//
+// Two things are arranged to save time, and change no packet of the boot itself: a
+// router answers iPXE's router solicitations (see [NewNetwork]), and the guest
+// brings its interfaces up before it calls ipconfig.
+//
+// # Pieces
+//
+// [EnterNamespace] runs the calling program again in a network namespace of its
+// own; [NewNetwork] makes a bridge there; [BuildMedium] makes the ISO image, once,
+// out of Debian packages; [Machine] is what boots; [Start] runs the server under
+// test. [Missing] says which packages are to be installed first.
+package vm

@@ -1,0 +1,86 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Firmware is what a machine starts with.
+type Firmware int
+
+const (
+	// Direct is QEMU's own loader: it starts Machine.Kernel with no firmware in
+	// between that could look at the network.
+	Direct Firmware = iota
+	// BIOS is SeaBIOS with iPXE's option ROM on the network interface, so its PXE
+	// requests carry iPXE's user class.
+	BIOS
+	// UEFIx64 is 64-bit OVMF, Secure Boot off, with a network interface that has no
+	// option ROM: the PXE client is the firmware's own.
+	UEFIx64
+)
+
+// firmwareRow is what QEMU has to be told for one firmware.
+type firmwareRow struct {
+	name string
+	// args go on QEMU's command line as they are.
+	args []string
+	// code and vars are the flash images of UEFI firmware: code is mapped from the
+	// file, vars is copied first since the firmware writes to it.
+	code, vars string
+	// noROM leaves out the option ROM that QEMU would give the network interface.
+	noROM bool
+}
+
+var noScreen = ",graphics=off" // SeaBIOS and the option ROM then talk to the serial port
+
+var firmwares = map[Firmware]firmwareRow{
+	Direct: {
+		name:  "direct",
+		args:  []string{"-machine", "pc" + noScreen},
+		noROM: true,
+	},
+	BIOS: {
+		name: "bios",
+		args: []string{"-machine", "pc" + noScreen, "-boot", "strict=on"},
+	},
+	UEFIx64: {
+		name: "uefi-x64",
+		args: []string{
+			"-machine", "q35" + noScreen, "-boot", "strict=on",
+			// There is no DHCPv6 server: spare the wait for one when IPv4 fails.
+			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no",
+		},
+		code:  "/usr/share/OVMF/OVMF_CODE_4M.fd",
+		vars:  "/usr/share/OVMF/OVMF_VARS_4M.fd",
+		noROM: true,
+	},
+}
+
+// String is the name of the firmware as it appears in messages.
+func (f Firmware) String() string {
+	if row, ok := firmwares[f]; ok {
+		return row.name
+	}
+	return fmt.Sprintf("Firmware(%d)", int(f))
+}
+
+// flash returns QEMU's arguments for the firmware's images; dir takes the copy.
+func (r firmwareRow) flash(dir string) ([]string, error) {
+	if r.code == "" {
+		return nil, nil
+	}
+	vars, err := os.ReadFile(r.vars)
+	if err != nil {
+		return nil, fmt.Errorf("vm: variables of %s: %w", r.name, err)
+	}
+	own := filepath.Join(dir, "vars.fd")
+	if err := os.WriteFile(own, vars, 0o600); err != nil {
+		return nil, fmt.Errorf("vm: variables of %s: %w", r.name, err)
+	}
+	return []string{
+		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + r.code,
+		"-drive", "if=pflash,format=raw,unit=1,file=" + own,
+	}, nil
+}

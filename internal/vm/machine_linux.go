@@ -1,0 +1,160 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// hopeless matches the console lines after which a machine will not boot any more.
+var hopeless = regexp.MustCompile(`^PXEKIT failed|Kernel panic|No bootable device|UEFI Interactive Shell|BdsDxe: No bootable option|Could not boot image|Boot failed: `)
+
+// Machine describes a virtual machine. It has no disk.
+type Machine struct {
+	// Firmware is Direct when zero.
+	Firmware Firmware
+	// NICs are its network interfaces; firmware boots from the first.
+	NICs []NIC
+	// Memory is in MiB; zero is 512.
+	Memory int
+	// Kernel, Initrd and Params are what [Direct] starts; other firmware ignores them.
+	Kernel, Initrd string
+	Params         []string
+}
+
+// NIC is a network interface of a Machine.
+type NIC struct {
+	// Network is the segment it is plugged to.
+	Network *Network
+	// HardwareAddr must be given, and be unique on its network.
+	HardwareAddr net.HardwareAddr
+	// Model is QEMU's name of the device; empty is "virtio-net-pci".
+	Model string
+}
+
+// Running is a machine that has been switched on.
+type Running struct {
+	// Console is what it prints on its serial port.
+	Console *Transcript
+
+	cmd  *exec.Cmd
+	done chan struct{} // closed when QEMU has ended
+	err  error         // then: why
+	dir  string
+}
+
+// Start switches the machine on. It runs until [Running.Stop], until ctx ends, or
+// until the guest switches itself off or reboots. Errors name what is missing.
+func (m Machine) Start(ctx context.Context) (*Running, error) {
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		return nil, errors.Join(err, errors.New(Missing()))
+	}
+	dir, err := os.MkdirTemp("", "pxekit-vm-")
+	if err != nil {
+		return nil, fmt.Errorf("vm: %w", err)
+	}
+	r, err := m.start(ctx, qemu, dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return r, nil
+}
+
+func (m Machine) start(ctx context.Context, qemu, dir string) (*Running, error) {
+	args, err := m.arguments(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, qemu, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	r := &Running{Console: newTranscript(hopeless), cmd: cmd, done: make(chan struct{}), dir: dir}
+	stderr := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = r.Console, stderr
+	ended, err := startChild(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("vm: start %s: %w", qemu, err)
+	}
+	go func() {
+		r.err = <-ended
+		if text := strings.TrimSpace(stderr.String()); text != "" {
+			r.err = errors.Join(r.err, errors.New(text))
+		}
+		r.Console.end(r.err)
+		close(r.done)
+	}()
+	return r, nil
+}
+
+// arguments is QEMU's command line.
+func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
+	row, ok := firmwares[m.Firmware]
+	if !ok {
+		return nil, fmt.Errorf("vm: unknown firmware %v", m.Firmware)
+	}
+	memory := m.Memory
+	if memory == 0 {
+		memory = 512
+	}
+	args := []string{
+		"-accel", "tcg", // what every machine has; KVM is not there in most CI
+		"-cpu", "max",
+		"-smp", "1", // one more costs the emulator more than the guest gains
+		"-m", strconv.Itoa(memory),
+		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+	}
+	args = append(args, row.args...)
+	flash, err := row.flash(dir)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, flash...)
+	if m.Firmware == Direct {
+		args = append(args, "-kernel", m.Kernel, "-initrd", m.Initrd, "-append", strings.Join(m.Params, " "))
+	}
+	for i, nic := range m.NICs {
+		tap, err := nic.Network.tap(ctx)
+		if err != nil {
+			return nil, err
+		}
+		model := nic.Model
+		if model == "" {
+			model = "virtio-net-pci"
+		}
+		device := fmt.Sprintf("%s,netdev=n%d,mac=%s", model, i, nic.HardwareAddr)
+		if m.Firmware != Direct {
+			device += fmt.Sprintf(",bootindex=%d", i)
+		}
+		if row.noROM {
+			device += ",romfile="
+		}
+		args = append(args,
+			"-netdev", fmt.Sprintf("tap,id=n%d,ifname=%s,script=no,downscript=no", i, tap),
+			"-device", device)
+	}
+	return args, nil
+}
+
+// Done is closed when the machine is off.
+func (r *Running) Done() <-chan struct{} { return r.done }
+
+// Stop switches the machine off, as pulling the plug does (there is no
+// disk that could suffer), and waits for it. It may be called twice.
+func (r *Running) Stop() error {
+	_ = r.cmd.Process.Kill() // it may have ended by itself
+	<-r.done
+	if err := os.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("vm: stop: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// BaseDir is the directory on the medium that SystemRescue's archisobasedir names.
+const BaseDir = "sysresccd"
+
+const (
+	mediumVersion  = "12.00"
+	mediumVolumeID = "RESCUE1200"
+)
+
+// Medium is an ISO image in the shape of SystemRescue's, and what a test compares a
+// boot from it with.
+type Medium struct {
+	// ISO is the image's path, Tree that of a directory with the same files. Kernel and Initrd are the paths of the two of its
+	// files that [Direct] boots without a server.
+	ISO, Tree, Kernel, Initrd string
+	// Root is the size in bytes of its airootfs.sfs.
+	Root int64
+	// Content is what the guest says in "PXEKIT root-content ok": the SHA-256, in
+	// hexadecimal, of the root file system's list of checksums.
+	Content string
+}
+
+// BuildMedium returns the medium in the cache directory cache ("": the user's own),
+// and makes it there first if there is none yet for the packages installed now and
+// the guest's scripts of today. That takes a few seconds. Several processes may do
+// it at the same time.
+func BuildMedium(ctx context.Context, cache string) (*Medium, error) {
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("vm: place for the medium: %w", err)
+		}
+		cache = filepath.Join(user, "pxekit-vm")
+	}
+	in, err := findIngredients()
+	if err != nil {
+		return nil, err
+	}
+	key, err := in.key()
+	if err != nil {
+		return nil, err
+	}
+	scripts := sha256.Sum256(bytes.Join([][]byte{guestInit, guestRootInit, guestUDHCPC}, nil))
+	dir := filepath.Join(cache, fmt.Sprintf("medium-%s-%x", key, scripts[:8]))
+
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, fmt.Errorf("vm: place for the medium: %w", err)
+	}
+	unlock, err := lock(filepath.Join(cache, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := os.Stat(dir); err != nil {
+		if err := buildInto(ctx, in, cache, dir); err != nil {
+			return nil, err
+		}
+	}
+	return openMedium(dir)
+}
+
+// buildInto makes the medium beside its place and moves it there when it is whole.
+func buildInto(ctx context.Context, in *ingredients, cache, dir string) error {
+	work, err := os.MkdirTemp(cache, "building-")
+	if err != nil {
+		return fmt.Errorf("vm: build the medium: %w", err)
+	}
+	defer os.RemoveAll(work)
+	root := filepath.Join(work, "root")
+	content, err := writeRootTree(root, in)
+	if err != nil {
+		return fmt.Errorf("vm: build the root file system: %w", err)
+	}
+	done := filepath.Join(work, "done")
+	iso := &tree{dir: filepath.Join(done, "iso")}
+	if err := writeMediumTree(ctx, iso, root, in); err != nil {
+		return fmt.Errorf("vm: build the medium: %w", err)
+	}
+	// As SystemRescue's own: files of more than 2 GiB possible, Rock Ridge, no Joliet.
+	err = run(ctx, "xorriso", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-R", "-V", mediumVolumeID,
+		"-o", filepath.Join(done, "rescue.iso"), iso.dir)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(done, "content"), []byte(content), 0o644); err != nil {
+		return fmt.Errorf("vm: build the medium: %w", err)
+	}
+	if err := os.Rename(done, dir); err != nil {
+		return fmt.Errorf("vm: build the medium: %w", err)
+	}
+	return nil
+}
+
+// writeMediumTree fills the tree with the files of SystemRescue's ISO.
+func writeMediumTree(ctx context.Context, iso *tree, root string, in *ingredients) error {
+	boot := BaseDir + "/boot/"
+	iso.copy(boot+"x86_64/vmlinuz", in.kernel)
+	iso.made(boot+"x86_64/sysresccd.img", func(w io.Writer) error { return writeInitramfs(w, in) })
+	iso.made(boot+"intel_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "GenuineIntel") })
+	iso.made(boot+"amd_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "AuthenticAMD") })
+	for _, loader := range in.loaders {
+		iso.copy(boot+"syslinux/"+filepath.Base(loader), loader)
+	}
+	iso.copy("isolinux/ldlinux.c32", syslinuxDir+"/ldlinux.c32")
+	iso.file(BaseDir+"/VERSION", 0o644, []byte(mediumVersion+"\n"))
+	iso.file("sysrescue.d/100-defaults.yaml", 0o644, []byte("---\nglobal:\n    copytoram: false\n"))
+	iso.mkdir("autorun")
+
+	system := filepath.Join(iso.dir, BaseDir, "x86_64")
+	iso.mkdir(BaseDir + "/x86_64")
+	if iso.err != nil {
+		return iso.err
+	}
+	image := filepath.Join(system, "airootfs.sfs")
+	if err := squash(ctx, root, image); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(image)
+	if err != nil {
+		return err
+	}
+	sum := sha512.Sum512(data)
+	iso.file(BaseDir+"/x86_64/airootfs.sha512", 0o644, []byte(hex.EncodeToString(sum[:])+"  airootfs.sfs\n"))
+	return iso.err
+}
+
+// made adds a file that write writes.
+func (t *tree) made(name string, write func(io.Writer) error) {
+	var b bytes.Buffer
+	if t.err == nil {
+		t.err = write(&b)
+	}
+	t.file(name, 0o644, b.Bytes())
+}
+
+func openMedium(dir string) (*Medium, error) {
+	content, err := os.ReadFile(filepath.Join(dir, "content"))
+	if err != nil {
+		return nil, fmt.Errorf("vm: medium: %w", err)
+	}
+	tree := filepath.Join(dir, "iso", BaseDir)
+	root, err := os.Stat(filepath.Join(tree, "x86_64/airootfs.sfs"))
+	if err != nil {
+		return nil, fmt.Errorf("vm: medium: %w", err)
+	}
+	return &Medium{
+		ISO:     filepath.Join(dir, "rescue.iso"),
+		Tree:    filepath.Join(dir, "iso"),
+		Kernel:  filepath.Join(tree, "boot/x86_64/vmlinuz"),
+		Initrd:  filepath.Join(tree, "boot/x86_64/sysresccd.img"),
+		Root:    root.Size(),
+		Content: strings.TrimSpace(string(content)),
+	}, nil
+}
+
+// lock takes the lock file name, and waits for it. It ends with the process.
+func lock(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("vm: lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("vm: lock %s: %w", name, err)
+	}
+	return func() { f.Close() }, nil
+}

@@ -1,0 +1,73 @@
+package vm
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// requirement is a file or program that a boot needs, and the Debian package it
+// comes from.
+type requirement struct {
+	pkg     string
+	program string // looked for in PATH, or
+	file    string // a pattern of filepath.Match
+}
+
+const (
+	kernelPattern = "/boot/vmlinuz-*-cloud-amd64"
+	ipconfigPath  = "/usr/lib/klibc/bin/ipconfig"
+	pxelinuxDir   = "/usr/lib/PXELINUX"
+	syslinuxDir   = "/usr/lib/syslinux/modules/bios"
+)
+
+func requirements() []requirement {
+	uefi := firmwares[UEFIx64]
+	return []requirement{
+		{pkg: "qemu-system-x86", program: "qemu-system-x86_64"},
+		{pkg: "ipxe-qemu", file: "/usr/lib/ipxe/qemu/efi-virtio.rom"},
+		{pkg: "ovmf", file: uefi.code},
+		{pkg: "ovmf", file: uefi.vars},
+		{pkg: "ipxe", file: "/usr/lib/ipxe/snponly.efi"},
+		{pkg: "pxelinux", file: pxelinuxDir + "/lpxelinux.0"},
+		{pkg: "syslinux-common", file: syslinuxDir + "/ldlinux.c32"},
+		{pkg: "linux-image-cloud-amd64", file: kernelPattern},
+		{pkg: "busybox-static", program: "busybox"},
+		{pkg: "klibc-utils", file: ipconfigPath},
+		{pkg: "curl", program: "curl"},
+		{pkg: "squashfs-tools", program: "mksquashfs"},
+		{pkg: "xorriso", program: "xorriso"},
+		{pkg: "iproute2", program: "ip"},
+	}
+}
+
+// Missing says in one line what must be installed before machines can boot, as a
+// command for Debian and its relatives; "" if nothing is missing. (Whether a
+// namespace can be had [EnterNamespace] tells.)
+func Missing() string { return missing(requirements()) }
+
+func missing(needed []requirement) string {
+	var pkgs []string
+	for _, r := range needed {
+		if !r.present() && (len(pkgs) == 0 || pkgs[len(pkgs)-1] != r.pkg) {
+			pkgs = append(pkgs, r.pkg)
+		}
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return "virtual machines need /dev/net/tun: modprobe tun"
+	}
+	if len(pkgs) == 0 {
+		return ""
+	}
+	return "virtual machines need: apt-get install " + strings.Join(pkgs, " ")
+}
+
+func (r requirement) present() bool {
+	if r.program != "" {
+		_, err := exec.LookPath(r.program)
+		return err == nil
+	}
+	found, err := filepath.Glob(r.file)
+	return err == nil && len(found) > 0
+}

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Repeats the virtual-machine boots, each in a fresh namespace, and prints how
+# many passed. N says how often; RUN narrows the boots by name.
+set -u
+cd "$(dirname "$0")/../.."
+n=${N:-5}
+passed=0
+for i in $(seq "$n"); do
+	if ${GO:-go} test -count=1 -timeout 30m -run "${RUN:-TestBoot}" -v ./internal/vm >"${TMPDIR:-/tmp}/pxekit-soak.log" 2>&1 &&
+		! grep -q '^--- SKIP\|^    --- SKIP' "${TMPDIR:-/tmp}/pxekit-soak.log"; then
+		passed=$((passed + 1))
+	else
+		echo "round $i failed:"
+		cat "${TMPDIR:-/tmp}/pxekit-soak.log"
+	fi
+	grep -E '^ +--- (PASS|FAIL|SKIP)' "${TMPDIR:-/tmp}/pxekit-soak.log"
+	echo "round $i of $n: $passed passed"
+done
+echo "$passed of $n rounds passed"
+[ "$passed" -eq "$n" ]
