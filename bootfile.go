@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -23,7 +24,7 @@ func (v *services) bootFile(ctx context.Context, r *dhcp.Request) (*dhcp.BootFil
 	if b == nil || v.server.Booter == nil {
 		return nil, nil
 	}
-	menu, err := v.decide(ctx, b)
+	menu, err := v.decide(ctx, b, r.YourAddr)
 	if err != nil || menu == nil {
 		return nil, err
 	}
@@ -38,10 +39,11 @@ func (v *services) bootFile(ctx context.Context, r *dhcp.Request) (*dhcp.BootFil
 }
 
 // decide asks the Booter, once per boot: an answer is kept, an error is not.
-func (v *services) decide(ctx context.Context, b *boot) (*bootcfg.Menu, error) {
+func (v *services) decide(ctx context.Context, b *boot, addr netip.Addr) (*bootcfg.Menu, error) {
 	b.deciding.Lock()
 	defer b.deciding.Unlock()
 	b.mu.Lock()
+	b.machine.Addr = addr
 	decided, menu, machine := b.decided, b.menu, b.machine
 	b.mu.Unlock()
 	if decided {
@@ -139,6 +141,9 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 	if r.Client.Kind == dhcp.IPXE && (family == 0 || family == dhcp.FamilyIPXE) {
 		return v.script(b)
 	}
+	if v.tftpPort == 0 && r.Client.Kind != dhcp.HTTPBoot {
+		return nil, errors.New("no boot loader can be fetched: TFTP is not served; give Serve a TFTP socket")
+	}
 	var missing []string
 	for _, row := range dhcp.LoaderTable() {
 		if !suits(row, r.Client) || (family != 0 && row.Family != family) {
@@ -155,7 +160,7 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 			if err := v.configure(b, row.Family, name); err != nil {
 				return nil, err
 			}
-			return &dhcp.BootFile{Name: name}, nil
+			return v.loaderFile(b, r.Client.Kind, name)
 		}
 	}
 	arch := fmt.Sprintf("architecture %d (%s)", uint16(r.Client.Arch), r.Client.Arch)
@@ -164,6 +169,21 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 	}
 	return nil, fmt.Errorf("no boot loader for %s: Files has none of %s; install one or add it to Files",
 		arch, strings.Join(missing, ", "))
+}
+
+// loaderFile returns the boot file of a loader, by URL for firmware that boots
+// by HTTP.
+func (v *services) loaderFile(b *boot, kind dhcp.Kind, name string) (*dhcp.BootFile, error) {
+	if kind != dhcp.HTTPBoot {
+		return &dhcp.BootFile{Name: name}, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	base := v.bases(b.machine).HTTP
+	if base == nil {
+		return nil, errors.New("no boot loader can be fetched: HTTP is not served; give Serve an HTTP listener")
+	}
+	return &dhcp.BootFile{Name: base.JoinPath(name).String()}, nil
 }
 
 // suits reports whether a client can run the loader of a row. An iPXE can run

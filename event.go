@@ -54,8 +54,8 @@ type Event struct {
 	Addr netip.Addr
 	// Stage says what the event is about.
 	Stage Stage
-	// Name is the file, or which client of the boot it was for a DHCP stage, or
-	// the service that dropped a message.
+	// Name is the file; for a DHCP stage which client of the boot it was; for
+	// StageBooter the title of the menu; for StageDrop who sent the message.
 	Name string
 	// Via is the service: "dhcp", "tftp" or "http".
 	Via string

@@ -42,7 +42,7 @@ func Example_appliance() {
 		if err != nil {
 			return err
 		}
-		context.AfterFunc(ctx, func() { srv.Shutdown(context.Background()) })
+		context.AfterFunc(ctx, func() { srv.Close() }) // or Shutdown, which lets downloads finish
 		return srv.Serve(sockets)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

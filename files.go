@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/bootcfg"
@@ -168,18 +169,20 @@ func (b *boot) stageOf(name string) Stage {
 
 // asked remembers that the machine has begun to fetch a file.
 func (b *boot) asked(stage Stage) {
-	if b == nil || stage != StageKernel {
+	if b == nil {
 		return
 	}
 	b.mu.Lock()
-	b.kernel = true
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	b.heard = time.Now()
+	b.kernel = b.kernel || stage == StageKernel
 }
 
 // delivered remembers that a file reached the machine whole.
 func (b *boot) delivered(stage Stage) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.heard = time.Now()
 	reached := b.progress
 	switch stage {
 	case StageLoader:
@@ -201,7 +204,7 @@ func (b *boot) event(e Event) Event {
 	defer b.mu.Unlock()
 	e.Boot, e.Machine = b.id, b.hw
 	if !e.Addr.IsValid() {
-		e.Addr = b.addr
+		e.Addr = b.machine.Addr
 	}
 	return e
 }

@@ -19,7 +19,7 @@ import (
 type Machine struct {
 	// HardwareAddr identifies the machine over the whole boot.
 	HardwareAddr net.HardwareAddr
-	// Addr is its address, zero until it was given one.
+	// Addr is the address that it is about to be offered, or has.
 	Addr netip.Addr
 	// UUID is the firmware's identifier (RFC 4578 section 2.3) in lower case
 	// with dashes; empty when it sent none.
@@ -50,7 +50,8 @@ type Machine struct {
 // returned an error. Boot is called concurrently for different machines.
 //
 // A nil menu means that there is nothing to boot from us; the machine still
-// gets its address. The context ends at the Server's BootTimeout: firmware
+// gets its address. After an error it gets no reply at all and asks again: it is
+// for passing trouble, not for machines that are unknown. The context ends at the Server's BootTimeout: firmware
 // waits a second or two, so decide from memory and do slow work beforehand.
 type Booter interface {
 	Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error)
@@ -67,10 +68,19 @@ func (f BooterFunc) Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error)
 // [bootcfg.SystemRescue]; the zero value boots the medium's defaults.
 type SystemRescue bootcfg.SystemRescue
 
+// errNoRoot is a mistake that every machine would meet.
+var errNoRoot = errors.New("SystemRescue needs a root file system: set the Server's Root, for example to &rootfs.HTTP{}")
+
+// Validate reports what no machine could boot with.
+func (s SystemRescue) Validate() error {
+	_, err := bootcfg.SystemRescue(s).Menu(&url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"})
+	return err
+}
+
 // Boot returns the same menu to every machine, but for the addresses in it.
 func (s SystemRescue) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
 	if m.Root == nil {
-		return nil, errors.New("SystemRescue needs the Server's Root: set it to &rootfs.HTTP{}")
+		return nil, errNoRoot
 	}
 	system := bootcfg.SystemRescue(s)
 	system.NFSOptions = slices.Concat(m.Mount.NFS, system.NFSOptions)

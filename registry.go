@@ -16,17 +16,31 @@ import (
 // defaultMaxMachines bounds the registry when the Server does not.
 const defaultMaxMachines = 65536
 
+const (
+	// bootPause is how long a machine may be silent within a boot. Firmware
+	// gives up after four DISCOVERs, which take it a minute; who comes back
+	// later was started anew, and may be in another place.
+	bootPause = 90 * time.Second
+	// sameMessage is how late a copy of a message may come. It is short because
+	// some ROMs use one transaction ID for ever.
+	sameMessage = 5 * time.Second
+)
+
 // registry knows which machine has which address and which boot it is in.
 // Later stages know only an address: TFTP and HTTP requests carry no MAC, and
-// some loaders ask for the same file name whoever they are. It holds at most
-// max machines and forgets the one that was silent longest.
+// some loaders ask for the same file name whoever they are.
+//
+// It holds at most max machines. When it is full it forgets the one that was
+// silent longest, and one without a lease before one that has a lease, so that
+// invented hardware addresses do not push out machines that boot.
 type registry struct {
-	mu     sync.Mutex
-	max    int
-	byHW   map[string]*entry
-	byAddr map[netip.Addr]*entry
-	byBoot map[string]*entry
-	recent list.List // of *entry, most recently heard first
+	mu        sync.Mutex
+	max       int
+	byHW      map[string]*entry
+	byAddr    map[netip.Addr]*entry
+	byBoot    map[string]*entry
+	strangers list.List // of *entry without an address, most recently heard first
+	holders   list.List // of *entry with an address, likewise
 }
 
 // entry is a machine and its current boot.
@@ -34,15 +48,15 @@ type entry struct {
 	hw      net.HardwareAddr
 	addr    netip.Addr
 	boot    *boot
+	list    *list.List // strangers or holders
 	element *list.Element
 }
 
 // boot is one boot of one machine, from its first DISCOVER to its next. What
 // was decided at its start is kept for its whole length.
 type boot struct {
-	id     string
-	hw     net.HardwareAddr
-	opened time.Time
+	id string
+	hw net.HardwareAddr
 
 	// deciding is held while the Booter is asked, so that it is asked once.
 	deciding sync.Mutex
@@ -50,9 +64,9 @@ type boot struct {
 	mu       sync.Mutex
 	machine  Machine
 	xid      [4]byte
+	heard    time.Time
 	progress progress
 	kernel   bool // the kernel was asked for: DHCP clients without a class are the booted system's
-	addr     netip.Addr
 	decided  bool
 	menu     *bootcfg.Menu // nil: nothing to boot
 	loaders  []string      // boot files offered
@@ -80,65 +94,84 @@ func newRegistry(max int) *registry {
 }
 
 // begin returns the boot that a message of a network boot client belongs to,
-// and whether it is a new one. A DISCOVER opens a boot unless it continues one:
-//
-//   - the same transaction again is a retransmission;
-//   - firmware asking again before it got a loader is trying again;
-//   - an iPXE asking before it got its script is the loader that the firmware
-//     was given, or is trying again.
-//
-// Anything else is a machine that was started anew.
+// and whether it is a new one. A DISCOVER opens a boot unless it continues one,
+// see continues; any other message belongs to the boot that is open.
 func (r *registry) begin(m Machine, discover bool, xid [4]byte, now time.Time) (*boot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entry(m.HardwareAddr)
-	if e.boot != nil && (!discover || e.boot.continues(m.Kind, xid)) {
+	if e.boot != nil && (e.boot.continues(m, xid, now) || !discover) {
 		return e.boot, false
 	}
 	if e.boot != nil {
 		delete(r.byBoot, e.boot.id)
 	}
 	id := newBootID()
-	m.BootID = id
-	e.boot = &boot{id: id, hw: e.hw, opened: now, machine: m, xid: xid, addr: e.addr}
+	m.BootID, m.Addr = id, e.addr
+	e.boot = &boot{id: id, hw: e.hw, heard: now, machine: m, xid: xid}
 	r.byBoot[id] = e
 	return e.boot, true
 }
 
-// continues reports whether a DISCOVER belongs to this boot, and remembers its
-// transaction if so.
-func (b *boot) continues(kind dhcp.Kind, xid [4]byte) bool {
+// continues reports whether a DISCOVER belongs to this boot:
+//
+//   - the same transaction again at once is a copy of the message;
+//   - firmware asking again before it got a loader is trying again;
+//   - an iPXE asking before it got its script is the loader that the firmware
+//     was given, or is trying again.
+//
+// Anything else is a machine that was started anew: one that was silent for
+// long, that came by another way, or that was told that there is nothing to boot
+// and asks all the same.
+func (b *boot) continues(m Machine, xid [4]byte, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := inLoader
-	if kind == dhcp.IPXE {
-		before = inConfig
+	silence, copied := now.Sub(b.heard), b.xid == xid
+	b.heard, b.xid = now, xid
+	if copied && silence < sameMessage {
+		return true
 	}
-	if b.xid != xid && b.progress >= before {
+	sameWay := m.Interface == b.machine.Interface && m.RelayAddr == b.machine.RelayAddr &&
+		m.ServerAddr == b.machine.ServerAddr
+	if silence > bootPause || !sameWay || b.decided && b.menu == nil {
 		return false
 	}
-	b.xid = xid
-	return true
+	if m.Kind == dhcp.IPXE {
+		return b.progress < inConfig
+	}
+	return b.progress < inLoader
 }
 
 // entry returns the machine's entry, made when it is not known, and marks it as
 // heard. r.mu is held.
 func (r *registry) entry(hw net.HardwareAddr) *entry {
 	if e := r.byHW[string(hw)]; e != nil {
-		r.recent.MoveToFront(e.element)
+		e.list.MoveToFront(e.element)
 		return e
 	}
-	if r.recent.Len() >= r.max {
-		r.forget(r.recent.Back().Value.(*entry))
+	if r.strangers.Len()+r.holders.Len() >= r.max {
+		oldest := r.strangers.Back()
+		if oldest == nil {
+			oldest = r.holders.Back()
+		}
+		r.forget(oldest.Value.(*entry))
 	}
 	e := &entry{hw: append(net.HardwareAddr(nil), hw...)}
-	e.element = r.recent.PushFront(e)
+	r.file(e, &r.strangers)
 	r.byHW[string(hw)] = e
 	return e
 }
 
+// file puts an entry in front of a list, taking it out of the one it is in.
+func (r *registry) file(e *entry, to *list.List) {
+	if e.list != nil {
+		e.list.Remove(e.element)
+	}
+	e.list, e.element = to, to.PushFront(e)
+}
+
 func (r *registry) forget(e *entry) {
-	r.recent.Remove(e.element)
+	e.list.Remove(e.element)
 	delete(r.byHW, string(e.hw))
 	if r.byAddr[e.addr] == e {
 		delete(r.byAddr, e.addr)
@@ -148,9 +181,8 @@ func (r *registry) forget(e *entry) {
 	}
 }
 
-// bound says that the machine holds the address now, and returns its boot, nil
-// when it is in none.
-func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) *boot {
+// bound says that the machine holds the address now.
+func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entry(hw)
@@ -159,25 +191,23 @@ func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) *boot {
 	}
 	if former := r.byAddr[addr]; former != nil {
 		former.addr = netip.Addr{}
+		r.file(former, &r.strangers)
 	}
 	e.addr = addr
 	r.byAddr[addr] = e
+	r.file(e, &r.holders)
 	if e.boot != nil {
 		e.boot.mu.Lock()
-		e.boot.addr = addr
+		e.boot.machine.Addr = addr
 		e.boot.mu.Unlock()
 	}
-	return e.boot
 }
 
 // ofMachine returns the machine's boot, nil when it is in none.
 func (r *registry) ofMachine(hw net.HardwareAddr) *boot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.byHW[string(hw)]; e != nil {
-		return e.boot
-	}
-	return nil
+	return r.active(r.byHW[string(hw)])
 }
 
 // ofAddr returns the boot of the machine that holds the address, nil when not
@@ -185,20 +215,23 @@ func (r *registry) ofMachine(hw net.HardwareAddr) *boot {
 func (r *registry) ofAddr(addr netip.Addr) *boot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.byAddr[addr.Unmap()]; e != nil {
-		return e.boot
-	}
-	return nil
+	return r.active(r.byAddr[addr.Unmap()])
 }
 
 // ofID returns the boot with this ID, nil when it is over or never was.
 func (r *registry) ofID(id string) *boot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.byBoot[id]; e != nil {
-		return e.boot
+	return r.active(r.byBoot[id])
+}
+
+// active returns the boot of an entry that was just heard of. r.mu is held.
+func (r *registry) active(e *entry) *boot {
+	if e == nil {
+		return nil
 	}
-	return nil
+	e.list.MoveToFront(e.element)
+	return e.boot
 }
 
 // newBootID returns 64 random bits: a boot's URLs cannot be guessed by another

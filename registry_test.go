@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pxekit/pxe/dhcp"
@@ -16,56 +18,94 @@ func mac(n byte) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, n} }
 
 func transaction(n byte) [4]byte { return [4]byte{n} }
 
-// heard is one message of a machine, and how far the boot had come before it.
-type heard struct {
-	kind     dhcp.Kind
-	discover bool
-	xid      byte
-	reached  Stage // delivered before the message; empty: nothing more
-	opens    bool  // whether the message opens a new boot
+// message is one message of a machine, and what happened before it.
+type message struct {
+	kind    dhcp.Kind
+	message dhcpv4.MessageType
+	xid     byte
+	silence time.Duration // before it
+	reached Stage         // delivered before it; empty: nothing more
+	opens   bool          // whether it opens a new boot
 }
 
 func TestADiscoverOpensABootOrContinuesOne(t *testing.T) {
-	tests := map[string][]heard{
+	const discover, request = dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest
+	tests := map[string][]message{
 		"retransmission": {
-			{dhcp.PXE, true, 1, "", true}, {dhcp.PXE, true, 1, "", false},
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 1, 4 * time.Second, "", false},
 		},
 		"firmware tries again before it has a loader": {
-			{dhcp.PXE, true, 1, "", true}, {dhcp.PXE, true, 2, "", false}, {dhcp.PXE, false, 2, "", false},
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 2, 32 * time.Second, "", false},
+			{dhcp.PXE, request, 2, time.Second, "", false},
+		},
+		"firmware comes back next week without having had a loader": {
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 2, 7 * 24 * time.Hour, "", true},
 		},
 		"firmware restarted after its loader": {
-			{dhcp.PXE, true, 1, "", true}, {dhcp.PXE, true, 2, StageLoader, true},
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 2, time.Second, StageLoader, true},
 		},
-		"late retransmission of a boot that went on": {
-			{dhcp.PXE, true, 1, "", true}, {dhcp.PXE, true, 1, StageLoader, false},
+		"copy of a message that went on": {
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 1, time.Second, StageLoader, false},
+		},
+		"ROM with one transaction ID for ever": {
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 1, 40 * time.Second, StageRoot, true},
+			{dhcp.PXE, discover, 1, 30 * 24 * time.Hour, "", true},
 		},
 		"iPXE that the firmware loaded": {
-			{dhcp.PXE, true, 1, "", true}, {dhcp.IPXE, true, 2, StageLoader, false}, {dhcp.IPXE, false, 2, "", false},
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.IPXE, discover, 2, 20 * time.Second, StageLoader, false},
+			{dhcp.IPXE, request, 2, time.Second, "", false},
 		},
 		"iPXE in ROM restarted after its script": {
-			{dhcp.IPXE, true, 1, "", true}, {dhcp.IPXE, true, 2, "", false}, {dhcp.IPXE, true, 3, StageConfig, true},
+			{dhcp.IPXE, discover, 1, 0, "", true}, {dhcp.IPXE, discover, 2, time.Second, "", false},
+			{dhcp.IPXE, discover, 3, time.Minute, StageConfig, true},
 		},
 		"restarted from a running system": {
-			{dhcp.PXE, true, 1, "", true}, {dhcp.PXE, true, 2, StageRoot, true}, {dhcp.PXE, true, 3, "", false},
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 2, time.Hour, StageRoot, true},
+			{dhcp.PXE, discover, 3, 4 * time.Second, "", false},
 		},
 		"a server that was restarted hears a REQUEST first": {
-			{dhcp.PXE, false, 1, "", true}, {dhcp.PXE, false, 1, "", false},
+			{dhcp.PXE, request, 1, 0, "", true}, {dhcp.PXE, request, 1, time.Second, "", false},
 		},
 	}
 	for name, messages := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newRegistry(0)
-			for i, m := range messages {
-				if b := r.ofMachine(mac(1)); b != nil && m.reached != "" {
-					b.delivered(m.reached)
+			synctest.Test(t, func(t *testing.T) {
+				r := newRegistry(0)
+				for i, m := range messages {
+					if b := r.ofMachine(mac(1)); b != nil && m.reached != "" {
+						b.delivered(m.reached)
+					}
+					time.Sleep(m.silence)
+					b, opened := r.begin(Machine{HardwareAddr: mac(1), Kind: m.kind}, m.message == discover, transaction(m.xid), time.Now())
+					require.Equal(t, m.opens, opened, "message %d", i+1)
+					require.Same(t, b, r.ofMachine(mac(1)))
+					require.Same(t, b, r.ofID(b.id))
 				}
-				b, opened := r.begin(Machine{HardwareAddr: mac(1), Kind: m.kind}, m.discover, transaction(m.xid), time.Now())
-				require.Equal(t, m.opens, opened, "message %d", i+1)
-				require.Same(t, b, r.ofMachine(mac(1)))
-				require.Same(t, b, r.ofID(b.id))
-			}
+			})
 		})
 	}
+}
+
+func TestAMachineThatComesByAnotherWayBeginsAnotherBoot(t *testing.T) {
+	here := Machine{HardwareAddr: mac(1), Interface: "eth1", ServerAddr: netip.MustParseAddr("192.0.2.1")}
+	r := newRegistry(0)
+	first, _ := r.begin(here, true, transaction(1), time.Now())
+	there := here
+	there.Interface, there.ServerAddr = "eth2", netip.MustParseAddr("198.51.100.1")
+	second, opened := r.begin(there, true, transaction(2), time.Now())
+	require.True(t, opened)
+	require.NotEqual(t, first.id, second.id)
+	require.Equal(t, "198.51.100.1", second.machine.ServerAddr.String())
+}
+
+func TestAMachineToldThatThereIsNothingIsAskedAboutAgain(t *testing.T) {
+	r := newRegistry(0)
+	first, _ := r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(1), time.Now())
+	first.decided = true
+	_, opened := r.begin(Machine{HardwareAddr: mac(1)}, false, transaction(1), time.Now())
+	require.False(t, opened, "its REQUEST")
+	_, opened = r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(2), time.Now())
+	require.True(t, opened, "it was started anew: somebody may have decided otherwise")
 }
 
 func TestAnAddressLeadsToTheBootOfItsHolder(t *testing.T) {
@@ -73,7 +113,7 @@ func TestAnAddressLeadsToTheBootOfItsHolder(t *testing.T) {
 	addr, other := netip.MustParseAddr("192.0.2.100"), netip.MustParseAddr("192.0.2.101")
 	first, _ := r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(1), time.Now())
 	require.Nil(t, r.ofAddr(addr))
-	require.Same(t, first, r.bound(mac(1), addr))
+	r.bound(mac(1), addr)
 	require.Same(t, first, r.ofAddr(addr))
 	require.Same(t, first, r.ofAddr(netip.MustParseAddr("::ffff:192.0.2.100")), "as a socket may write it")
 
@@ -84,7 +124,8 @@ func TestAnAddressLeadsToTheBootOfItsHolder(t *testing.T) {
 	second, _ := r.begin(Machine{HardwareAddr: mac(2)}, true, transaction(1), time.Now())
 	r.bound(mac(2), other)
 	require.Same(t, second, r.ofAddr(other), "an address has one machine")
-	require.Nil(t, r.bound(mac(3), addr), "a machine that never booted has an address and no boot")
+	r.bound(mac(3), addr)
+	require.Nil(t, r.ofAddr(addr), "a machine that never booted has an address and no boot")
 }
 
 func TestABootIsOverWhenTheNextBegins(t *testing.T) {
@@ -97,6 +138,29 @@ func TestABootIsOverWhenTheNextBegins(t *testing.T) {
 	require.NotEqual(t, first.id, second.id)
 	require.Nil(t, r.ofID(first.id))
 	require.Same(t, second, r.ofAddr(netip.MustParseAddr("192.0.2.100")))
+}
+
+func TestInventedMachinesDoNotPushOutThoseThatBoot(t *testing.T) {
+	r := newRegistry(10)
+	booting, _ := r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(1), time.Now())
+	r.bound(mac(1), netip.MustParseAddr("192.0.2.100"))
+	for n := range 1000 {
+		r.begin(Machine{HardwareAddr: net.HardwareAddr{2, 0, 0, 1, byte(n >> 8), byte(n)}}, true, transaction(1), time.Now())
+	}
+	require.Same(t, booting, r.ofID(booting.id))
+	require.Len(t, r.byHW, 10)
+}
+
+func TestAMachineThatFetchesIsNotSilent(t *testing.T) {
+	r := newRegistry(2)
+	for n := byte(1); n <= 2; n++ {
+		r.begin(Machine{HardwareAddr: mac(n)}, true, transaction(1), time.Now())
+		r.bound(mac(n), netip.AddrFrom4([4]byte{192, 0, 2, n}))
+	}
+	require.NotNil(t, r.ofAddr(netip.MustParseAddr("192.0.2.1")))
+	r.begin(Machine{HardwareAddr: mac(3)}, true, transaction(1), time.Now())
+	require.NotNil(t, r.ofAddr(netip.MustParseAddr("192.0.2.1")))
+	require.Nil(t, r.ofAddr(netip.MustParseAddr("192.0.2.2")))
 }
 
 func TestTheRegistryForgetsWhoWasSilentLongest(t *testing.T) {
@@ -122,7 +186,7 @@ func TestTheRegistryForgetsWhoWasSilentLongest(t *testing.T) {
 	require.Len(t, r.byHW, 3)
 	require.LessOrEqual(t, len(r.byAddr), 3)
 	require.LessOrEqual(t, len(r.byBoot), 3)
-	require.Equal(t, 3, r.recent.Len())
+	require.Equal(t, 3, r.strangers.Len()+r.holders.Len())
 }
 
 func TestBootIDsAreCutOffNamesAndNothingElseIs(t *testing.T) {

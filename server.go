@@ -54,7 +54,8 @@ type Server struct {
 	Root RootFSTransport
 
 	// Booter decides what each machine boots. Nil boots nothing: machines get
-	// their addresses only.
+	// their addresses only. One that has a method Validate() error is asked
+	// before any socket is opened.
 	Booter Booter
 
 	// BootTimeout bounds one question to the Booter; the machine asks again
@@ -106,8 +107,13 @@ func (s *Server) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE))
 	}
-	if v, ok := s.Root.(rootfs.Validator); ok {
-		errs = append(errs, v.Validate())
+	for _, part := range []any{s.Root, s.Booter} {
+		if v, ok := part.(rootfs.Validator); ok {
+			errs = append(errs, v.Validate())
+		}
+	}
+	if _, ok := s.Booter.(SystemRescue); ok && s.Root == nil {
+		errs = append(errs, errNoRoot)
 	}
 	if s.BootTimeout < 0 {
 		errs = append(errs, fmt.Errorf("negative BootTimeout %s", s.BootTimeout))
@@ -127,12 +133,13 @@ func (s *Server) Validate() error {
 // error says which; Serve always returns a non-nil error. All goroutines that
 // it started have ended when it returns.
 func (s *Server) Serve(sockets Sockets) error {
-	defer sockets.Close()
 	run, err := s.state.Begin(func() {}, func() {})
 	if err != nil {
+		sockets.Close()
 		return err
 	}
 	defer run.End()
+	defer sockets.Close() // before End: who waits for it finds the sockets closed
 	if err := s.Validate(); err != nil {
 		return err
 	}
@@ -168,7 +175,8 @@ func (s *Server) Serve(sockets Sockets) error {
 // Shutdown stops taking new work, lets running replies and transfers finish and
 // waits until Serve has returned, or until ctx is done, whose error it returns
 // then. It may be called before Serve, which then refuses to start, after it,
-// twice, and concurrently.
+// twice, and concurrently; not from OnEvent, a Booter or a lease policy, for
+// which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error { return s.state.Shutdown(ctx) }
 
 // Close stops everything at once, transfers too, and waits until Serve has

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/rootfs"
@@ -22,12 +24,16 @@ type services struct {
 	registry *registry
 	httpPort uint16 // 0: HTTP is not served
 	tftpPort uint16 // 0: TFTP is not served
+	dhcpPort uint16 // 0: the standard one
 
 	list []service
 	dhcp *dhcp.Server
 	tftp *tftp.Server
 
-	emitting sync.Mutex
+	emitting  sync.Mutex
+	transfers sync.Map // *tftp.Request -> transfer, of those that run
+	noFrames  sync.Once
+	handlers  handlers
 }
 
 // service is one protocol server.
@@ -44,6 +50,9 @@ const (
 	httpHeaderTimeout = 10 * time.Second
 	httpIdleTimeout   = 2 * time.Minute
 	httpHeaderBytes   = 16 << 10
+	// httpConnections is far more than machines load at once, and far fewer
+	// than would use up the process's descriptors under a flood.
+	httpConnections = 4096
 )
 
 func (s *Server) newServices(sockets Sockets) *services {
@@ -64,6 +73,7 @@ func (s *Server) newServices(sockets Sockets) *services {
 }
 
 func (v *services) addDHCP(conn net.PacketConn) {
+	v.dhcpPort = portOf(conn.LocalAddr())
 	v.dhcp = v.server.dhcpServer(v)
 	v.list = append(v.list, service{
 		name:     "DHCP",
@@ -94,7 +104,7 @@ func (v *services) addHTTP(listener net.Listener) {
 		Trace: &rootfs.Trace{Start: v.httpStart, Progress: v.httpProgress, Done: v.httpDone},
 	}
 	server := &http.Server{
-		Handler:           v.nameBoot(files),
+		Handler:           v.handlers.wrap(v.nameBoot(files)),
 		ReadHeaderTimeout: httpHeaderTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    httpHeaderBytes,
@@ -105,7 +115,8 @@ func (v *services) addHTTP(listener net.Listener) {
 	v.list = append(v.list, service{
 		name: "HTTP",
 		serve: func() error {
-			err := server.Serve(listener)
+			err := server.Serve(netutil.LimitListener(listener, httpConnections))
+			v.handlers.end()
 			if errors.Is(err, http.ErrServerClosed) {
 				return ErrServerClosed
 			}
@@ -120,6 +131,54 @@ func (v *services) logger() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return v.server.Logger
+}
+
+// handlers lets Serve return only after the last HTTP handler has: closing an
+// http.Server does not wait for them. The zero value is ready.
+type handlers struct {
+	mu      sync.Mutex
+	running int
+	ended   bool
+	idle    chan struct{} // closed by the last one, once ended
+}
+
+func (h *handlers) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !h.enter() {
+			return
+		}
+		defer h.leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (h *handlers) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return false
+	}
+	h.running++
+	return true
+}
+
+func (h *handlers) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running--; h.running == 0 && h.ended {
+		close(h.idle)
+	}
+}
+
+// end waits for the handlers that run and keeps others from starting.
+func (h *handlers) end() {
+	h.mu.Lock()
+	h.ended, h.idle = true, make(chan struct{})
+	if h.running == 0 {
+		close(h.idle)
+	}
+	h.mu.Unlock()
+	<-h.idle
 }
 
 // shutdown drains every service, and ends those that have not finished when ctx
@@ -176,6 +235,7 @@ func (s *Server) dhcpServer(v *services) *dhcp.Server {
 		Logger: s.Logger,
 	}
 	if v != nil {
+		d.ServerPort = v.dhcpPort
 		d.BootFile = v.bootFile
 		d.Trace = &dhcp.Trace{
 			Received: v.dhcpReceived, Sending: v.dhcpSending, Sent: v.dhcpSent,

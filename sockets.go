@@ -65,14 +65,14 @@ func (s *Server) Listen(ctx context.Context) (Sockets, error) {
 
 func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 	for _, n := range s.Networks {
-		if n.Interface == "" || n.Addr.IsValid() {
+		if n.Interface == "" {
 			continue
 		}
 		addrs, err := udp.InterfaceAddrs(n.Interface)
 		if err != nil {
 			return fmt.Errorf("pxe: %w", err)
 		}
-		if len(addrs) == 0 {
+		if len(addrs) == 0 && !n.Addr.IsValid() {
 			return fmt.Errorf("pxe: interface %s has no IPv4 address: give it one, or set Addr of its Network", n.Interface)
 		}
 	}

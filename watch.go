@@ -18,18 +18,19 @@ import (
 func (v *services) dhcpReceived(r *dhcp.Request) {
 	stage := stageOfMessage(r.Type())
 	var b *boot
-	if r.Client.Kind != dhcp.Plain && (stage == StageDiscover || stage == StageRequest) {
+	// A client without a hardware address cannot be told from the next one.
+	if r.Client.Kind != dhcp.Plain && len(r.HardwareAddr()) > 0 && (stage == StageDiscover || stage == StageRequest) {
 		b, _ = v.registry.begin(machineOf(r), stage == StageDiscover, r.Packet.TransactionID, r.Received)
 	} else {
 		b = v.registry.ofMachine(r.HardwareAddr())
 	}
 	e := Event{Stage: stage, Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr()}
-	if r.Client.Kind == dhcp.Plain {
-		if later := b.laterLease(); later != "" {
-			if stage != StageDiscover {
-				return // one lease is one step: begun by its DISCOVER
-			}
+	if later := b.laterLease(); later != "" && r.Client.Kind == dhcp.Plain {
+		switch stage {
+		case StageDiscover:
 			e.Stage, e.Name = later, clientOf(later)
+		case StageRequest:
+			return // one lease is one step: begun by its DISCOVER
 		}
 	}
 	v.emit(b.event(e))
@@ -91,15 +92,19 @@ func (v *services) dhcpSending(r *dhcp.Request, reply *dhcpv4.DHCPv4) {
 	if reply.MessageType() != dhcpv4.MessageTypeAck || r.Type() != dhcpv4.MessageTypeRequest {
 		return
 	}
-	if addr, ok := netip.AddrFromSlice(reply.YourIPAddr.To4()); ok {
-		v.registry.bound(r.HardwareAddr(), addr)
+	if len(r.HardwareAddr()) > 0 {
+		v.registry.bound(r.HardwareAddr(), r.YourAddr)
 	}
 }
 
 func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delivery) {
 	b := v.registry.ofMachine(r.HardwareAddr())
-	e := Event{Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr(), Done: true, Err: d.Err}
-	e.Addr, _ = netip.AddrFromSlice(reply.YourIPAddr.To4())
+	if d.Err != nil {
+		v.noFrames.Do(func() {
+			v.logger().Warn("pxe: clients without an address are answered by broadcast", "because", d.Err)
+		})
+	}
+	e := Event{Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr(), Addr: r.YourAddr, Done: true}
 	switch reply.MessageType() {
 	case dhcpv4.MessageTypeOffer:
 		e.Stage = StageOffer
@@ -111,11 +116,11 @@ func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delive
 	case dhcpv4.MessageTypeNak:
 		e.Stage = StageNAK
 	}
-	if r.Client.Kind == dhcp.Plain && e.Stage != StageNAK {
-		if later := b.laterLease(); later != "" {
-			if e.Stage != StageACK {
-				return
-			}
+	if later := b.laterLease(); later != "" && r.Client.Kind == dhcp.Plain {
+		switch e.Stage {
+		case StageOffer:
+			return
+		case StageACK:
 			e.Stage, e.Name = later, clientOf(later)
 		}
 	}
@@ -129,17 +134,27 @@ func (v *services) dhcpDropped(d dhcp.Drop) {
 	}))
 }
 
+// transfer is what is known of a TFTP transfer since its start: its end belongs
+// to the same boot, also when the machine has begun another one by then.
+type transfer struct {
+	boot  *boot
+	stage Stage
+	name  string
+}
+
 func (v *services) tftpStart(r *tftp.Request) {
 	b, name := v.bootOfName(r.Name, r.Remote.Addr())
-	stage := b.stageOf(name)
-	b.asked(stage)
-	v.emit(b.event(Event{Stage: stage, Name: name, Via: "tftp", Addr: r.Remote.Addr(), Size: -1}))
+	t := transfer{b, b.stageOf(name), name}
+	v.transfers.Store(r, t) // until tftpDone, which comes once for each start
+	b.asked(t.stage)
+	v.emit(b.event(Event{Stage: t.stage, Name: name, Via: "tftp", Addr: r.Remote.Addr(), Size: -1}))
 }
 
 func (v *services) tftpDone(r *tftp.Request, result tftp.Result) {
-	b, name := v.bootOfName(r.Name, r.Remote.Addr())
-	v.fileDone(b, Event{
-		Stage: b.stageOf(name), Name: name, Via: "tftp", Addr: r.Remote.Addr(),
+	started, _ := v.transfers.LoadAndDelete(r)
+	t, _ := started.(transfer)
+	v.fileDone(t.boot, Event{
+		Stage: t.stage, Name: t.name, Via: "tftp", Addr: r.Remote.Addr(),
 		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,
 	})
 }

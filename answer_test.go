@@ -1,0 +1,118 @@
+package pxe_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pxekit/pxe"
+	"github.com/pxekit/pxe/bootcfg"
+	"github.com/pxekit/pxe/dhcp/pxetest"
+)
+
+func TestAMachineThatHadNothingToBootIsAskedAboutAtItsNextStart(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	install := false
+	var addrs []netip.Addr
+	srv.Booter = pxe.BooterFunc(func(ctx context.Context, m *pxe.Machine) (*bootcfg.Menu, error) {
+		addrs = append(addrs, m.Addr)
+		if !install {
+			return nil, nil
+		}
+		return pxe.SystemRescue{}.Boot(ctx, m)
+	})
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		machine := segment.Machine("02:00:00:00:00:01", pxetest.BIOSPXE)
+		_, err := machine.Boot(t.Context())
+		require.Error(t, err)
+		install = true
+		boot, err := machine.Boot(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, boot.Leases[0].Addr.Addr(), addrs[len(addrs)-1], "the Booter knows the address")
+	})
+	for _, addr := range addrs {
+		require.True(t, inPool(addr), addr)
+	}
+}
+
+func TestABroadcastInPlaceOfAFrameIsNoFailure(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	synctest.Test(t, func(t *testing.T) {
+		segment := pxetest.NewSegment(t)
+		sockets := pxe.Sockets(segment.Sockets("192.0.2.1/24"))
+		sockets.DHCP = withoutFrames{sockets.DHCP.(*pxetest.PacketConn)}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(sockets) }()
+		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.IPXEROM).Boot(t.Context())
+		require.NoError(t, err)
+		require.True(t, boot.Root.Verified)
+		require.NoError(t, srv.Shutdown(t.Context()))
+		require.ErrorIs(t, <-served, pxe.ErrServerClosed)
+	})
+	for _, e := range events.all() {
+		require.NoError(t, e.Err, "%s", e)
+	}
+}
+
+// withoutFrames is the socket of a server without CAP_NET_RAW.
+type withoutFrames struct{ *pxetest.PacketConn }
+
+func (withoutFrames) WriteFrame([]byte, netip.AddrPort, netip.AddrPort, net.HardwareAddr, string) (int, error) {
+	return 0, context.Canceled
+}
+
+func TestWithoutTFTPTheOperatorIsToldAndTheMachineHasItsAddress(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	synctest.Test(t, func(t *testing.T) {
+		segment := pxetest.NewSegment(t)
+		sockets := pxe.Sockets(segment.Sockets("192.0.2.1/24"))
+		require.NoError(t, sockets.TFTP.Close())
+		sockets.TFTP = nil
+		go srv.Serve(sockets)
+		_, err := segment.Machine("02:00:00:00:00:01", pxetest.BIOSPXE).Boot(t.Context())
+		require.ErrorIs(t, err, pxetest.ErrNoBootFile)
+		_, err = segment.Machine("02:00:00:00:00:02", pxetest.IPXEROM).Boot(t.Context())
+		require.NoError(t, err, "an iPXE needs no TFTP")
+		require.NoError(t, srv.Close())
+	})
+	told := false
+	for _, e := range events.all() {
+		told = told || e.Stage == pxe.StageLoader && e.Err != nil && e.Machine[5] == 1
+	}
+	require.True(t, told)
+}
+
+func TestNobodyIsGivenAScriptBeforeItHasANetwork(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.UEFIx64).Boot(t.Context())
+		require.NoError(t, err)
+		for _, file := range boot.Files {
+			require.NotContains(t, file.Name, "autoexec.ipxe")
+		}
+	})
+}
+
+func TestAServerOfManyNetworksNeedsEachInterface(t *testing.T) {
+	srv := onLoopback()
+	srv.Networks[0].Interface = "eht1" // with an address, which alone would do
+	_, err := srv.Listen(t.Context())
+	require.ErrorContains(t, err, `"eht1"`)
+}
+
+func TestSystemRescuesMistakesAreFoundBeforeAnySocketIsOpened(t *testing.T) {
+	srv := onLoopback()
+	srv.Booter = pxe.SystemRescue{Keymap: "de;rm -rf"}
+	err := srv.Validate()
+	require.ErrorContains(t, err, "setkmap")
+	require.ErrorContains(t, err, "rootfs.HTTP")
+	require.Less(t, len(err.Error()), 2000)
+}
