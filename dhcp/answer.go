@@ -91,6 +91,7 @@ func (s *Server) grant(ctx context.Context, r *Request, t dhcpv4.MessageType, le
 	if err != nil {
 		return nil, Error, err
 	}
+	r.YourAddr = lease.Prefix().Addr()
 	if r.Client.Kind == Plain || s.BootFile == nil {
 		return reply, "", nil
 	}

@@ -42,6 +42,10 @@ type Request struct {
 	// ServerAddr is our address as this client reaches it, to be put into
 	// boot URLs and into siaddr: Network.ServerAddr if set, else ServerID.
 	ServerAddr netip.Addr
+	// YourAddr is the address about to be offered or acknowledged. It is set
+	// when the boot file hook and the trace hooks Sending and Sent are called,
+	// and the zero Addr before.
+	YourAddr netip.Addr
 	// Received is when the packet was read.
 	Received time.Time
 

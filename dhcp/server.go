@@ -67,6 +67,9 @@ type serving struct {
 // [AddrLister]. Serve may be called for several conns at once; the packets of
 // one client are still handled one after the other.
 //
+// Policies and hooks must not call Shutdown or Close and wait for them: both
+// wait for the work that such a call is part of.
+//
 // A panic in a policy or a hook is not recovered: a lease policy that has
 // broken half-way may give an address twice, which is worse than a server that
 // stops and is started again.
@@ -88,8 +91,13 @@ func (s *Server) Serve(conn net.PacketConn) error {
 		return err
 	}
 	defer run.End()
-	on := &serving{server: s, conn: c, ctx: run.Context()}
+	ctx, cancel := context.WithCancel(run.Context())
+	defer cancel()
+	on := &serving{server: s, conn: c, ctx: ctx}
 	err = on.loop(run.Draining())
+	if !errors.Is(err, ErrServerClosed) {
+		cancel() // the socket is gone: nothing that a policy still does can be told
+	}
 	on.work.Wait()
 	_ = conn.Close()
 	return err

@@ -97,14 +97,16 @@ func (c *Conn) WriteFrame(p []byte, src, dst netip.AddrPort, hw net.HardwareAddr
 		return 0, err
 	}
 	if err := c.frames.send(packet, hw, index); err != nil {
-		c.interfaces.forget()
+		if !errors.Is(err, errors.ErrUnsupported) {
+			c.interfaces.forget() // deleted and re-created with another index
+		}
 		return 0, fmt.Errorf("frame to %s by %s: %w", hw, ifname, err)
 	}
 	return len(p), nil
 }
 
 // InterfaceAddrs returns our IPv4 addresses on the interface named ifname,
-// the primary one first.
+// the primary one first; those of all interfaces for "".
 func (c *Conn) InterfaceAddrs(ifname string) ([]netip.Prefix, error) {
 	return c.interfaces.addrs(ifname)
 }

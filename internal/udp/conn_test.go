@@ -46,6 +46,15 @@ func TestADatagramTellsWhereItCameIn(t *testing.T) {
 	require.Equal(t, serverAddr, back, "the answer comes from the address that was asked")
 }
 
+func TestAnEmptyNameMeansEveryInterface(t *testing.T) {
+	c, err := Listen(t.Context(), "127.0.0.1:0", false)
+	require.NoError(t, err)
+	defer c.Close()
+	addrs, err := c.InterfaceAddrs("")
+	require.NoError(t, err)
+	require.Contains(t, addrs, netip.MustParsePrefix("127.0.0.1/8"))
+}
+
 func TestAMissingInterfaceIsNamed(t *testing.T) {
 	c, err := Listen(t.Context(), "127.0.0.1:0", false)
 	require.NoError(t, err)

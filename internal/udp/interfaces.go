@@ -93,13 +93,17 @@ func (i *interfaces) refresh() {
 }
 
 // InterfaceAddrs returns the IPv4 addresses of the interface named name, the
-// primary one first.
+// primary one first; of all interfaces for "".
 func InterfaceAddrs(name string) ([]netip.Prefix, error) {
-	ifi, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("no network interface named %q: %w", name, err)
+	ask := net.InterfaceAddrs
+	if name != "" {
+		ifi, err := net.InterfaceByName(name)
+		if err != nil {
+			return nil, fmt.Errorf("no network interface named %q: %w", name, err)
+		}
+		ask = ifi.Addrs
 	}
-	list, err := ifi.Addrs()
+	list, err := ask()
 	if err != nil {
 		return nil, fmt.Errorf("addresses of %s: %w", name, err)
 	}
