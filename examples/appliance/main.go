@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,7 +18,6 @@ import (
 	"time"
 
 	"github.com/pxekit/pxe"
-	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/rootfs"
 )
@@ -31,6 +31,7 @@ const menuTimeout = 5 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(2)
@@ -55,6 +56,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	system := pxe.SystemRescue{Checksum: !o.noChecksum, Extra: o.params, Timeout: menuTimeout}
+	if system.Initrds, err = checkMedium(ctx, files, system); err != nil {
+		return fmt.Errorf("-media %s: %w", o.media, err)
+	}
 	report, closeReport, err := reporter(o.events, stdout, stderr)
 	if err != nil {
 		return err
@@ -70,12 +75,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Networks: []pxe.Network{network},
 		Files:    files,
 		Root:     &rootfs.HTTP{},
-		Booter: pxe.SystemRescue{
-			Checksum: !o.noChecksum, Extra: o.params, Timeout: menuTimeout,
-		},
+		Booter:   system,
 		Loader:   map[string]dhcp.Family{"pxelinux": dhcp.FamilyPXELinux, "ipxe": dhcp.FamilyIPXE}[o.loader],
 		HTTPAddr: o.http, TFTPAddr: o.tftp,
 		OnEvent: report,
+		Logger:  slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	sockets, err := server.Listen(ctx)
 	if err != nil {
@@ -101,40 +105,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	return err
-}
-
-// openMedium opens an ISO image, or a directory with the same files.
-func openMedium(path string) (asset.FileSource, func() error, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("-media: %w", err)
-	}
-	if info.IsDir() {
-		dir, err := asset.Dir(path)
-		if err != nil {
-			return nil, nil, fmt.Errorf("-media: %w", err)
-		}
-		return dir, dir.Close, nil
-	}
-	iso, err := asset.OpenISO(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("-media: %w", err)
-	}
-	return iso, iso.Close, nil
-}
-
-// withLoaders adds boot loaders to the medium's files: the given directory's
-// first, then the medium's own, then those installed on this system.
-func withLoaders(medium asset.FileSource, dir string) (asset.FileSource, error) {
-	sources := []asset.FileSource{medium, asset.MediumLoaders(medium), asset.SystemLoaders()}
-	if dir != "" {
-		more, err := asset.Dir(dir)
-		if err != nil {
-			return nil, fmt.Errorf("-loaders: %w", err)
-		}
-		sources = append([]asset.FileSource{more}, sources...)
-	}
-	return asset.Overlay(sources...), nil
 }
 
 // reporter returns the sink of events: a line for people on stderr, and a JSON

@@ -23,7 +23,7 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"nothing":           {nil, []string{"-interface is missing", "-range is missing", "-media is missing"}},
+		"nothing":           {nil, []string{"-interface is missing", "-range or -proxy is needed", "-media is missing"}},
 		"proxy":             {append(complete, "-proxy"), []string{"-proxy is not supported yet"}},
 		"range backwards":   {append(complete, "-range", "192.0.2.9-192.0.2.1"), []string{"-range", "192.0.2.100-192.0.2.199"}},
 		"range of IPv6":     {append(complete, "-range", "2001:db8::1-2001:db8::9"), []string{"-range"}},
@@ -35,6 +35,7 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		"root of later":     {append(complete, "-root", "nbd"), []string{"-root nbd is not supported yet"}},
 		"unknown root":      {append(complete, "-root", "smb"), []string{"use http"}},
 		"NFS of later":      {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is not supported yet"}},
+		"NBD of later":      {append(complete, "-nbd", ":10810"), []string{"-nbd is not supported yet"}},
 		"leases of later":   {append(complete, "-leases", "x"), []string{"-leases is not supported yet"}},
 		"forgotten dash":    {append(complete, "router"), []string{`unexpected argument "router"`}},
 		"several at a time": {append(complete, "-router", "x", "-root", "y"), []string{"-router", "-root"}},
@@ -70,7 +71,23 @@ func TestAMediumThatIsNoneIsRefusedBeforeAnySocketIsOpened(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(path, make([]byte, 1<<16), 0o600))
 	require.ErrorContains(t, run(t.Context(), args, io.Discard, io.Discard), "-media")
-	require.ErrorContains(t, run(t.Context(), append(args, "-media", t.TempDir()), io.Discard, io.Discard), `"no-such-if0"`)
+	empty := run(t.Context(), append(args, "-media", t.TempDir()), io.Discard, io.Discard)
+	require.ErrorContains(t, empty, "it has no sysresccd/")
+}
+
+func TestAMediumWithoutMicrocodeBoots(t *testing.T) {
+	files := asset.Memory{}
+	for _, name := range []string{"boot/x86_64/vmlinuz", "boot/x86_64/sysresccd.img", "x86_64/airootfs.sfs", "x86_64/airootfs.sha512"} {
+		files["sysresccd/"+name] = []byte("x")
+	}
+	initrds, err := checkMedium(t.Context(), files, pxe.SystemRescue{Checksum: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"sysresccd/boot/x86_64/sysresccd.img"}, initrds)
+	delete(files, "sysresccd/x86_64/airootfs.sha512")
+	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{Checksum: true})
+	require.ErrorContains(t, err, "it has no sysresccd/x86_64/airootfs.sha512")
+	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{})
+	require.NoError(t, err, "nobody asks for the checksum")
 }
 
 func TestLoadersOfTheDirectoryComeBeforeAllOthers(t *testing.T) {

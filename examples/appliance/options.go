@@ -81,7 +81,7 @@ func parse(args []string, output io.Writer) (*options, error) {
 	flags.StringVar(&o.events, "events", "", "write events as JSON lines to `file`; - is standard output")
 	flags.StringVar(&o.http, "http", ":80", "`address` of the HTTP server")
 	flags.StringVar(&o.tftp, "tftp", ":69", "`address` of the TFTP server")
-	flags.StringVar(&nbd, "nbd", "", "`address` of the NBD server (not supported yet)")
+	flags.StringVar(&nbd, "nbd", ":10809", "`address` of the NBD server (not supported yet)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func parse(args []string, output io.Writer) (*options, error) {
 	case proxy:
 		check(later("-proxy"))
 	case addrRange == "":
-		check(errors.New("-range is missing: give the addresses to hand out, as 192.0.2.100-192.0.2.199"))
+		check(errors.New("-range or -proxy is needed: give the addresses to hand out, as -range 192.0.2.100-192.0.2.199"))
 	default:
 		var err error
 		o.first, o.last, err = parseRange(addrRange)
@@ -138,11 +138,14 @@ func parse(args []string, output io.Writer) (*options, error) {
 	default:
 		check(fmt.Errorf("-root %q: use http", root))
 	}
-	for name, value := range map[string]string{"-leases": leases, "-nfs": nfs, "-nbd": nbd} {
-		if value != "" {
-			check(later(name))
+	flags.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "leases", "nfs", "nbd":
+			if f.Value.String() != "" {
+				check(later("-" + f.Name))
+			}
 		}
-	}
+	})
 	return &o, errors.Join(errs...)
 }
 

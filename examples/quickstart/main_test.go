@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/pxekit/pxe/asset"
+	"github.com/pxekit/pxe/dhcp/pxetest"
 )
 
 func TestEveryFirmwareComesUpAndTheTimelineSaysHow(t *testing.T) {
@@ -30,6 +33,20 @@ func TestEveryFirmwareComesUpAndTheTimelineSaysHow(t *testing.T) {
 			require.NotContains(t, out.String(), "failed")
 		})
 	}
+}
+
+func TestWhereLoopbackIsTooSmallTheLabIsInMemory(t *testing.T) {
+	dir := t.TempDir()
+	media, err := makeMedium(dir)
+	require.NoError(t, err)
+	iso, err := asset.OpenISO(media)
+	require.NoError(t, err)
+	defer iso.Close()
+	lab := inMemory(pxetest.BIOSPXE)
+	defer lab.close()
+	var out bytes.Buffer
+	require.NoError(t, boot(t.Context(), newScreen(&out), lab, iso), "%s", &out)
+	require.Contains(t, out.String(), "the checksum matches")
 }
 
 func TestMistakesAreNamed(t *testing.T) {

@@ -4,28 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
-	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/dhcp/pxetest"
 	"github.com/pxekit/pxe/rootfs"
 )
 
-// The simulated machine lives on loopback, where addresses cost nothing.
-var (
-	serverAddr   = netip.MustParsePrefix("127.0.0.1/8")
-	firstMachine = netip.MustParseAddr("127.0.0.100")
-	lastMachine  = netip.MustParseAddr("127.0.0.199")
-)
-
-const machineMAC = "02:00:00:00:00:01"
-
-// bootSimulated boots a simulated machine of the given firmware from a real
-// Server over real sockets.
+// bootSimulated boots a simulated machine of the given firmware from a complete
+// Server.
 func bootSimulated(ctx context.Context, screen *screen, media string, firmware pxetest.Firmware) error {
 	dir, err := os.MkdirTemp("", "pxe-quickstart-")
 	if err != nil {
@@ -43,46 +32,45 @@ func bootSimulated(ctx context.Context, screen *screen, media string, firmware p
 	}
 	defer iso.Close()
 	screen.headline("medium     %s (volume %s)", media, iso.VolumeID())
-
-	loopback, err := pxetest.NewLoopback(serverAddr.Addr())
+	lab, err := newLab(firmware)
 	if err != nil {
 		return err
 	}
-	defer loopback.Close()
+	defer lab.close()
+	return boot(ctx, screen, lab, iso)
+}
 
+// boot serves the medium in the lab and boots its machine.
+func boot(ctx context.Context, screen *screen, lab *lab, iso *asset.ISO) error {
 	line := new(timeline)
 	srv := &pxe.Server{
-		Networks: []pxe.Network{{
-			Addr: serverAddr, Mode: dhcp.Full,
-			Leases: &dhcp.Pool{First: firstMachine, Last: lastMachine},
-		}},
-		Files:    asset.Overlay(iso, asset.MediumLoaders(iso), asset.SystemLoaders(), asset.Memory(uefiLoader())),
+		Networks: []pxe.Network{lab.network},
+		Files:    asset.Overlay(iso, asset.MediumLoaders(iso), asset.Memory(uefiLoader()), asset.SystemLoaders()),
 		Root:     &rootfs.HTTP{},
 		Booter:   pxe.SystemRescue{Checksum: true, Timeout: time.Second},
 		OnEvent:  line.add,
 		DHCPAddr: "127.0.0.1:0", TFTPAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0",
-		RelayPort: loopback.RelayPort(),
+		RelayPort: lab.relayPort,
 	}
-	sockets, err := srv.Listen(ctx)
+	sockets, err := lab.listen(ctx, srv)
 	if err != nil {
 		return err
 	}
-	loopback.SetPorts(pxetest.Ports{
-		DHCP: port(sockets.DHCP.LocalAddr()), TFTP: port(sockets.TFTP.LocalAddr()), HTTP: port(sockets.HTTP.Addr()),
-	})
 	screen.headline("server     DHCP %s, TFTP %s, HTTP %s", sockets.DHCP.LocalAddr(), sockets.TFTP.LocalAddr(), sockets.HTTP.Addr())
-	screen.headline("machine    %s, %s, simulated", machineMAC, firmware)
+	screen.headline("machine    %s, %s, simulated", machineMAC, lab.machine.Firmware)
 	screen.headline("")
 
+	booting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(sockets) }()
-	machine, err := loopback.Machine(machineMAC, firmware)
-	if err != nil {
-		return err
-	}
-	machine.Observe = screen.step
+	go func() {
+		err := srv.Serve(sockets)
+		stop(err) // a server that fails ends the boot, too
+		served <- err
+	}()
+	lab.machine.Observe = screen.step
 	screen.powerOn()
-	boot, bootErr := machine.Boot(ctx)
+	boot, bootErr := lab.machine.Boot(booting)
 	if err := srv.Shutdown(ctx); err != nil {
 		srv.Close()
 	}
@@ -108,9 +96,4 @@ func verify(boot *pxetest.Boot) error {
 		}
 	}
 	return nil
-}
-
-// port returns the port of a socket's address, which is always "host:port".
-func port(addr fmt.Stringer) uint16 {
-	return netip.MustParseAddrPort(addr.String()).Port()
 }

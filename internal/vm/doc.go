@@ -23,9 +23,11 @@
 // prove that SystemRescue's own release boots, that vendors' firmware behaves as
 // QEMU's does, or anything about speed: the processor is emulated.
 //
-// Two things are arranged to save time, and change no packet of the boot itself: a
-// router answers iPXE's router solicitations (see [NewNetwork]), and the guest
-// brings its interfaces up before it calls ipconfig.
+// Two things are arranged to save time. A router answers iPXE's router
+// solicitations (see [NewNetwork]): iPXE waits for its IPv6 configuration, too, and
+// without a router that takes twenty seconds. And the guest brings its interfaces
+// up before it calls ipconfig, which archiso does not do: on an interface that is
+// down klibc's ipconfig waits ten seconds after its first send fails.
 //
 // # Pieces
 //

@@ -109,7 +109,7 @@ func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
 	args := []string{
 		"-accel", "tcg", // what every machine has; KVM is not there in most CI
 		"-cpu", "max",
-		"-smp", "1", // one more costs the emulator more than the guest gains
+		"-smp", "1",
 		"-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
 	}
