@@ -40,16 +40,26 @@ func (d *Directory) OpenFile(ctx context.Context, name string) (File, error) {
 	// Asked before opening, for opening a pipe would wait for its writer.
 	info, err := d.root.Stat(local)
 	if err != nil {
-		return nil, hideHost("open", name, err)
+		return nil, refused(name, err)
 	}
 	if !info.Mode().IsRegular() && !info.IsDir() {
 		return nil, pathError(name, fs.ErrPermission)
 	}
 	f, err := d.root.Open(local)
 	if err != nil {
-		return nil, hideHost("open", name, err)
+		return nil, refused(name, err)
 	}
 	return newHostFile(f, name)
+}
+
+// refused is why an os.Root did not open a name. Its refusal to follow a link
+// that leads outside has no name in package os, and is the one that is neither
+// the operating system's nor package fs's.
+func refused(name string, err error) error {
+	if knownReason(err) == nil {
+		err = fs.ErrPermission
+	}
+	return hideHost("open", name, err)
 }
 
 // Close gives the directory back. Files opened from it stay open.

@@ -12,14 +12,18 @@ import (
 )
 
 // maxBuffered bounds what FS reads into memory for a file without random
-// access: enough for a kernel or an initramfs out of a zip archive.
-const maxBuffered = 64 << 20
+// access: enough for configurations and small loaders. Each opening of the file
+// costs this much.
+const maxBuffered = 1 << 20
 
 // FS makes a source of a file system such as an embed.FS.
 //
 // Where its files have no ReadAt, one is made: by seeking, one reader at a
-// time, or, for files that cannot seek either, by reading the file into memory
-// when it is opened, up to 64 MiB (a longer one does not open).
+// time, or, for files that cannot seek either, such as those of a zip archive,
+// by reading the file into memory each time that it is opened. That is for
+// texts and other small files: one over 1 MiB does not open, since any number
+// of clients may ask for it at once. Extract it and use [Dir], or hold it in a
+// [Memory].
 //
 // fsys decides what its names reach. os.DirFS follows symbolic links out of
 // its directory: use [Dir] for directories.
@@ -70,13 +74,17 @@ func withReadAt(f fs.File, name string) (File, error) {
 	if seeker, ok := f.(io.ReadSeeker); ok {
 		return &seekingFile{File: f, name: name, seeker: seeker}, nil
 	}
+	tooLong := pathError(name, fmt.Errorf("%w: a file over %d MiB that cannot seek: extract it and serve the directory with Dir, or hold it in Memory",
+		errors.ErrUnsupported, maxBuffered>>20))
+	if info.Size() > maxBuffered {
+		return nil, tooLong
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxBuffered+1))
 	if err != nil {
 		return nil, hideHost("read", name, err)
 	}
-	if len(data) > maxBuffered {
-		return nil, pathError(name, fmt.Errorf("over %d MiB and without random access; serve it from a directory: %w",
-			maxBuffered>>20, errors.ErrUnsupported))
+	if len(data) > maxBuffered { // Stat said otherwise
+		return nil, tooLong
 	}
 	return &bufferedFile{File: f, Reader: bytes.NewReader(data)}, nil
 }

@@ -193,6 +193,23 @@ func TestZ003_DepthIsBounded(t *testing.T) {
 	require.ErrorContains(t, err, "128 levels")
 }
 
+// TestZ003_EmptyDirectoriesMayPointAnywhere: makers that record a directory
+// without even "." and ".." give it any place.
+func TestZ003_EmptyDirectoriesMayPointAnywhere(t *testing.T) {
+	image := makeISO(t, append(media(), isowrite.File{Name: "empty2", Mode: fs.ModeDir}, isowrite.File{Name: "empty3", Mode: fs.ModeDir})...)
+	for ident, lba := range map[string]uint32{"EMPTYDIR": rootSector, "EMPTY2": 0, "EMPTY3": 1 << 30} {
+		r := record(t, image, ident)
+		put32(r[2:], lba)
+		put32(r[10:], 0)
+	}
+	iso := newISO(t, image)
+	for _, name := range []string{"emptydir", "empty2", "empty3"} {
+		list, err := iso.ReadDir(name)
+		require.NoError(t, err)
+		require.Empty(t, list)
+	}
+}
+
 func TestZ003_NumberOfFilesIsBounded(t *testing.T) {
 	image := makeISO(t)
 	image = image[:rootSector*2048]

@@ -2,6 +2,7 @@ package asset
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -24,14 +25,16 @@ import (
 // Symbolic links are followed inside of the image; one that leads out of it,
 // or is absolute, is fs.ErrPermission. Devices and the like are left out.
 // zisofs-compressed files are listed but do not open.
+// A medium that keeps its files in a UDF file system, such as those of Windows,
+// is refused unless Rock Ridge or Joliet names show that they are here too.
 //
 // The whole directory tree is read at opening and kept, about 200 bytes and
 // the name for each file: that is what finds a cut image, lying lengths and
 // loops before a machine meets them, and makes lookups free of I/O. At most
 // 262,144 files and 64 MiB of directories are accepted, 128 levels deep.
 type ISO struct {
-	image    io.ReaderAt // fails for what the file does not have, see imageReader
-	file     *os.File    // when opened by path, for Extent
+	image    imageReader
+	file     *os.File // when opened by path, for Extent
 	size     int64
 	name     string // of the image, without directory
 	modTime  time.Time
@@ -39,18 +42,26 @@ type ISO struct {
 	root     *isoNode
 }
 
-// OpenISO opens the image at path. A truncated one is refused with an
-// [IncompleteError], another that cannot be read with a [FormatError].
+// OpenISO opens the image at path, a regular file. A truncated one is refused
+// with an [IncompleteError], another that cannot be read with a [FormatError].
 // Its files, and the whole image, implement [Extenter] where they lie in one
 // piece. The file must not change while it is open.
 func OpenISO(path string) (*ISO, error) {
+	// Asked before opening, for opening a pipe would wait for its writer, and
+	// after, for what was opened may be another file.
+	info, err := os.Stat(path)
+	if err == nil {
+		err = checkRegular(info, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asset: %w", err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("asset: %w", err)
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("not a regular file: give the ISO image itself, or serve a directory with Dir")}
+	if info, err = f.Stat(); err == nil {
+		err = checkRegular(info, path)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -64,8 +75,15 @@ func OpenISO(path string) (*ISO, error) {
 	return iso, nil
 }
 
+func checkRegular(info fs.FileInfo, path string) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file: give the ISO image itself, or serve a directory with Dir")}
+}
+
 // NewISO reads an image of size bytes from r, which must serve concurrent
-// calls. The errors are those of [OpenISO].
+// calls. The errors are those of [OpenISO], and r's own.
 func NewISO(r io.ReaderAt, size int64) (*ISO, error) {
 	iso := &ISO{size: size, name: "image.iso"}
 	if err := iso.load(r); err != nil {
@@ -75,8 +93,11 @@ func NewISO(r io.ReaderAt, size int64) (*ISO, error) {
 }
 
 func (iso *ISO) load(r io.ReaderAt) error {
-	iso.image = imageReader{r, iso.name}
-	volume, err := readVolume(iso.image, iso.size)
+	// What goes wrong here is for the operator, who is told all of it; what
+	// goes wrong later may be shown to a client.
+	whole := wholeReader{r}
+	iso.image = imageReader{whole, iso.name}
+	volume, err := readVolume(whole, iso.size)
 	if err != nil {
 		return err
 	}
@@ -84,7 +105,7 @@ func (iso *ISO) load(r io.ReaderAt) error {
 	if iso.modTime.IsZero() {
 		iso.modTime = volume.root.modTime
 	}
-	iso.root, err = walk(iso.image, iso.size, volume)
+	iso.root, err = walk(whole, iso.size, volume)
 	return err
 }
 
@@ -166,20 +187,28 @@ func (iso *ISO) ReadLink(name string) (string, error) {
 	return node.link, nil
 }
 
-// imageReader makes a short read an error: everything asked for was found to
+// wholeReader makes a short read an error: everything asked for was found to
 // lie inside of the image at opening, so the image has shrunk since.
-type imageReader struct {
-	r    io.ReaderAt
-	name string
-}
+type wholeReader struct{ r io.ReaderAt }
 
-func (i imageReader) ReadAt(p []byte, off int64) (int, error) {
-	n, err := i.r.ReadAt(p, off)
+func (w wholeReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := w.r.ReadAt(p, off)
 	if n == len(p) {
 		return n, nil
 	}
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
+	return n, fmt.Errorf("reading the image at byte %d: %w", off+int64(n), err)
+}
+
+// imageReader reads the image for clients, who are not told where it is.
+type imageReader struct {
+	r    wholeReader
+	name string
+}
+
+func (i imageReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := i.r.ReadAt(p, off)
 	return n, hideHost("read", i.name, err)
 }

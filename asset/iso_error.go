@@ -2,9 +2,13 @@ package asset
 
 import "fmt"
 
+// maxShown is how many characters of a name an error's text shows at most:
+// names in an image may be as long as whoever made it liked.
+const maxShown = 160
+
 // FormatError says that something is no ISO 9660 image that this package
-// reads: damaged, hostile, or of a kind it leaves alone. Find it with
-// errors.As.
+// reads: damaged, hostile, or, if Unsupported, of a kind it leaves alone. Find
+// it with errors.As.
 type FormatError struct {
 	// Offset is where in the image, in bytes, the trouble is.
 	Offset int64
@@ -12,13 +16,22 @@ type FormatError struct {
 	Name string
 	// Problem says what is wrong.
 	Problem string
+	// Unsupported is set when the image may be good, but is of a kind that
+	// this package does not read, or larger than it accepts. Other programs
+	// may extract it.
+	Unsupported bool
 }
 
-// Error names the file, the place, the problem and the remedy.
+// Error names the file (shortened if very long), the place, the problem and the
+// remedy.
 func (e *FormatError) Error() string {
 	where := fmt.Sprintf("byte %d", e.Offset)
 	if e.Name != "" {
-		where = fmt.Sprintf("%q, %s", e.Name, where)
+		where = fmt.Sprintf("%q, %s", clip(e.Name), where)
+	}
+	if e.Unsupported {
+		return fmt.Sprintf("an ISO image that cannot be served in place: %s (%s); extract it and serve the directory with Dir",
+			e.Problem, where)
 	}
 	return fmt.Sprintf("not a usable ISO 9660 image: %s (%s); check that it is the right file and compare its checksum with the publisher's",
 		e.Problem, where)
@@ -38,8 +51,17 @@ type IncompleteError struct {
 func (e *IncompleteError) Error() string {
 	what := ""
 	if e.Name != "" {
-		what = fmt.Sprintf(", part of %q among them", e.Name)
+		what = fmt.Sprintf(", part of %q among them", clip(e.Name))
 	}
 	return fmt.Sprintf("the ISO image is incomplete: it has %d of %d bytes, the last %d are missing%s; finish the download or copy it again",
 		e.Size, e.Want, e.Want-e.Size, what)
+}
+
+// clip shortens a name in the middle.
+func clip(name string) string {
+	runes := []rune(name)
+	if len(runes) <= maxShown {
+		return name
+	}
+	return string(runes[:maxShown/2]) + "…" + string(runes[len(runes)-maxShown/2:])
 }

@@ -239,7 +239,8 @@ type hole struct {
 	marks map[int64]string
 }
 
-func (hole) Read([]byte) (int, error) { return 0, errors.New("holes are not read") }
+// Read says that a hole ends, after sparse skipped it.
+func (hole) Read([]byte) (int, error) { return 0, io.EOF }
 
 // sparse writes an image to a file and leaves holes where hole is copied.
 type sparse struct {

@@ -35,38 +35,68 @@ type isoVolume struct {
 	skip   int // bytes before the system use entries of each record, SUSP 5.3
 }
 
-// readVolume reads the descriptors and decides which of the trees serves.
-func readVolume(r io.ReaderAt, size int64) (*isoVolume, error) {
-	if size < isoDescriptors+isoSector {
-		return nil, &FormatError{Offset: max(size, 0), Problem: "too short to have a volume descriptor at byte 32768"}
-	}
-	var primary, joliet []byte
+// isoDescriptorSet is what readVolume needs of the volume descriptors.
+type isoDescriptorSet struct {
+	primary, joliet []byte
+	udf             int64 // where in the image it says that there is a UDF file system too; 0: nowhere
+}
+
+// readDescriptors reads the volume descriptors and those of other standards,
+// which follow in sectors of the same form (ECMA-167 2/9.1). UDF is the one
+// among them that has files of its own.
+func readDescriptors(r io.ReaderAt, size int64) (set isoDescriptorSet, err error) {
 	sector := make([]byte, isoSector)
-search:
+	ended := false
 	for i := range int64(maxDescriptors) {
 		off := isoDescriptors + i*isoSector
 		if off+isoSector > size {
 			break
 		}
 		if _, err := r.ReadAt(sector, off); err != nil {
-			return nil, err
+			return set, err
 		}
-		if string(sector[1:6]) != "CD001" {
+		id := string(sector[1:6])
+		if id == "NSR02" || id == "NSR03" {
+			set.udf = off
 			break
+		}
+		if id[0] == 0 {
+			break
+		}
+		if ended = ended || id != "CD001"; ended {
+			continue
 		}
 		switch kind := sector[0]; {
 		case kind == 255:
-			break search
-		case kind == 1 && primary == nil:
+			ended = true
+		case kind == 1 && set.primary == nil:
 			if n := binary.LittleEndian.Uint16(sector[128:]); n != isoSector {
-				return nil, &FormatError{Offset: off + 128, Problem: fmt.Sprintf("its blocks are of %d bytes, only 2048 are supported", n)}
+				return set, &FormatError{Offset: off + 128, Unsupported: true,
+					Problem: fmt.Sprintf("its blocks are of %d bytes, only 2048 are supported", n)}
 			}
-			primary = slices.Clone(sector)
-		case kind == 2 && joliet == nil && isJoliet(sector):
-			joliet = slices.Clone(sector)
+			set.primary = slices.Clone(sector)
+		case kind == 2 && set.joliet == nil && isJoliet(sector):
+			set.joliet = slices.Clone(sector)
 		}
 	}
+	return set, nil
+}
+
+// readVolume reads the descriptors and decides which of the trees serves.
+func readVolume(r io.ReaderAt, size int64) (*isoVolume, error) {
+	if size < isoDescriptors+isoSector {
+		return nil, &FormatError{Offset: max(size, 0), Problem: "too short to have a volume descriptor at byte 32768"}
+	}
+	set, err := readDescriptors(r, size)
+	if err != nil {
+		return nil, err
+	}
+	primary, joliet := set.primary, set.joliet
+	inUDF := &FormatError{Offset: set.udf, Unsupported: true, Problem: "its files are in a UDF file system, which is not read"}
 	if primary == nil {
+		if set.udf != 0 {
+			return nil, inUDF
+		}
 		return nil, &FormatError{Offset: isoDescriptors, Problem: "it has no primary volume descriptor"}
 	}
 	root, err := decodeRecord(primary[156:190])
@@ -89,6 +119,8 @@ search:
 		if v.root, err = decodeRecord(joliet[156:190]); err != nil {
 			return nil, &FormatError{Offset: isoDescriptors, Problem: "Joliet root directory: " + err.Error()}
 		}
+	case set.udf != 0: // as on Windows media, whose plain tree is one README.TXT
+		return nil, inUDF
 	}
 	return v, nil
 }
@@ -118,6 +150,8 @@ type recordError string
 
 func (e recordError) Error() string { return string(e) }
 
+const errInterleaved = recordError("interleaved files are not supported")
+
 // decodeRecord decodes the record that b starts with; b ends with its sector.
 func decodeRecord(b []byte) (isoRecord, error) {
 	if len(b) < 34 || int(b[0]) < 34 || int(b[0]) > len(b) {
@@ -137,7 +171,7 @@ func decodeRecord(b []byte) (isoRecord, error) {
 		ident:   b[33:end],
 	}
 	if b[26] != 0 || b[27] != 0 {
-		return isoRecord{}, recordError("interleaved files are not supported")
+		return isoRecord{}, errInterleaved
 	}
 	if end%2 != 0 { // the name is padded to an even length
 		end++

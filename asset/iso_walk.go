@@ -108,7 +108,8 @@ func (w *walker) verdict(err error) error {
 
 func (w *walker) spend(n int64) error {
 	if w.budget -= n; w.budget < 0 {
-		return &FormatError{Problem: fmt.Sprintf("its directories take more than %d bytes", min(maxMetadata, 2*w.size))}
+		return &FormatError{Problem: fmt.Sprintf("its directories take more than %d bytes", min(maxMetadata, 2*w.size)),
+			Unsupported: maxMetadata < 2*w.size} // else they take more than there is
 	}
 	return nil
 }
@@ -116,7 +117,11 @@ func (w *walker) spend(n int64) error {
 // enqueue has a directory read later.
 func (w *walker) enqueue(node *isoNode, off, size int64, depth int) error {
 	if depth > maxDepth {
-		return &FormatError{Offset: off, Name: node.path(), Problem: fmt.Sprintf("its directories are more than %d levels deep", maxDepth)}
+		return &FormatError{Offset: off, Name: node.path(), Unsupported: true,
+			Problem: fmt.Sprintf("its directories are more than %d levels deep", maxDepth)}
+	}
+	if size == 0 { // may point anywhere
+		return nil
 	}
 	if w.visited[off] {
 		return &FormatError{Offset: off, Name: node.path(), Problem: "two directories are one, or form a loop"}
@@ -154,7 +159,7 @@ func (w *walker) directory(dir pendingDir) error {
 			}
 			var bad recordError
 			if errors.As(err, &bad) {
-				err = &FormatError{Offset: off, Name: node.path(), Problem: bad.Error()}
+				err = &FormatError{Offset: off, Name: node.path(), Problem: bad.Error(), Unsupported: bad == errInterleaved}
 			}
 			if err != nil {
 				return err
@@ -188,7 +193,7 @@ func (w *walker) record(dir pendingDir, parts *partial, rec isoRecord, off int64
 		return nil // "." and "..", and Apple's resource forks
 	}
 	if w.entries++; w.entries > maxEntries {
-		return &FormatError{Offset: off, Problem: fmt.Sprintf("it has more than %d files", maxEntries)}
+		return &FormatError{Offset: off, Unsupported: true, Problem: fmt.Sprintf("it has more than %d files", maxEntries)}
 	}
 	node, err := w.decode(rec, off)
 	if node == nil || err != nil {
@@ -257,7 +262,7 @@ func (w *walker) decode(rec isoRecord, off int64) (*isoNode, error) {
 		node.name = plainName(rec.ident)
 	}
 	if !validElement(node.name) {
-		return nil, recordError(fmt.Sprintf("%q is no file name", node.name))
+		return nil, recordError(fmt.Sprintf("%q is no file name", clip(node.name)))
 	}
 	if isDir {
 		node.extents = []isoExtent{{rec.off, rec.size}}

@@ -22,8 +22,11 @@ import (
 // *.c32 are the BIOS ones.
 //
 // For a loader that no package brought, the error is fs.ErrNotExist and its
-// text says which package would; see [LoaderPackages].
-func SystemLoaders() FileSource { return systemLoaders{sets: loaderSets(), root: "/"} }
+// text says which package would; see [LoaderPackages]. If it may be where this
+// user may not look, such as in /boot/efi, it is fs.ErrPermission.
+func SystemLoaders() FileSource {
+	return systemLoaders{sets: loaderSets(), root: "/", stat: os.Stat}
+}
 
 // LoaderPackage says what brings a boot loader on a distribution.
 type LoaderPackage struct {
@@ -90,22 +93,25 @@ func isModule(name string) bool {
 type systemLoaders struct {
 	sets []loaderSet
 	root string // "/", or a directory that stands for it in tests
+	stat func(path string) (fs.FileInfo, error)
 }
 
 func (s systemLoaders) OpenFile(ctx context.Context, name string) (File, error) {
 	if err := checkName(ctx, name); err != nil {
 		return nil, err
 	}
-	missing := &missingLoader{reason: fs.ErrNotExist}
+	missing := &missingLoader{}
 	for _, set := range s.sets {
 		wanted, ok := set.find(name)
 		if !ok {
 			continue
 		}
-		pkg := LoaderPackage{set.distribution, wanted.pkg}
-		missing.packages = append(missing.packages, pkg)
-		if lead, ok := set.find(set.lead); ok && !s.exists(lead.path) {
-			continue
+		lead, hasLead := set.find(set.lead)
+		if hasLead {
+			if _, err := s.stat(s.local(lead.path)); err != nil {
+				missing.add(LoaderPackage{set.distribution, wanted.pkg}, err)
+				continue
+			}
 		}
 		// Opened as the distribution laid it out, links and all: the paths
 		// are ours, and Debian's ipxe.efi is a link to /boot.
@@ -113,17 +119,24 @@ func (s systemLoaders) OpenFile(ctx context.Context, name string) (File, error) 
 		switch {
 		case err == nil:
 			return newHostFile(f, name)
-		case errors.Is(err, fs.ErrPermission):
-			missing.reason = fs.ErrPermission
-		case !errors.Is(err, fs.ErrNotExist):
+		case !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist):
 			return nil, hideHost("open", name, err)
+		case !hasLead:
+			missing.add(LoaderPackage{set.distribution, wanted.pkg}, err)
+			continue
 		}
-		if set.lead != "" { // this distribution's set is in use: only its package can help
-			missing.packages = []LoaderPackage{pkg}
-			break
+		// This set is in use, and only its package can help. But Fedora and
+		// Alpine have theirs in one place, so it may be either's.
+		missing = &missingLoader{}
+		for _, other := range s.sets {
+			otherLead, _ := other.find(other.lead)
+			if file, ok := other.find(name); ok && otherLead.path == lead.path {
+				missing.add(LoaderPackage{other.distribution, file.pkg}, err)
+			}
 		}
+		break
 	}
-	if len(missing.packages) == 0 {
+	if len(missing.absent)+len(missing.denied) == 0 {
 		return nil, pathError(name, fs.ErrNotExist)
 	}
 	return nil, pathError(name, missing)
@@ -133,29 +146,45 @@ func (s systemLoaders) local(p string) string {
 	return filepath.Join(s.root, filepath.FromSlash(p))
 }
 
-func (s systemLoaders) exists(p string) bool {
-	_, err := os.Stat(s.local(p))
-	return err == nil
+// missingLoader tells what to do about a loader that cannot be had.
+type missingLoader struct {
+	absent []LoaderPackage // not installed
+	denied []LoaderPackage // may be installed, where this user may not look
 }
 
-// missingLoader tells what to do about a loader that is not there.
-type missingLoader struct {
-	packages []LoaderPackage
-	reason   error // fs.ErrNotExist or fs.ErrPermission
+func (m *missingLoader) add(p LoaderPackage, err error) {
+	if errors.Is(err, fs.ErrPermission) {
+		m.denied = append(m.denied, p)
+	} else {
+		m.absent = append(m.absent, p)
+	}
 }
 
 func (m *missingLoader) Error() string {
-	var names []string
-	for _, p := range m.packages {
-		names = append(names, p.String())
+	list := func(packages []LoaderPackage) string {
+		names := make([]string, len(packages))
+		for i, p := range packages {
+			names[i] = p.String()
+		}
+		return strings.Join(names, " or ")
 	}
-	if errors.Is(m.reason, fs.ErrPermission) {
-		return "this user may not read the boot loader of " + strings.Join(names, ", ")
+	if len(m.denied) == 0 {
+		return "boot loader not installed: install the package " + list(m.absent)
 	}
-	return "boot loader not installed: install the package " + strings.Join(names, " or ")
+	text := "this user may not read the boot loader of the package " + list(m.denied) +
+		": run as root, or copy the loader to a directory of your own"
+	if len(m.absent) > 0 {
+		text += "; if it is not installed, install the package " + list(m.absent)
+	}
+	return text
 }
 
-func (m *missingLoader) Unwrap() error { return m.reason }
+func (m *missingLoader) Unwrap() error {
+	if len(m.denied) > 0 {
+		return fs.ErrPermission
+	}
+	return fs.ErrNotExist
+}
 
 // MediumLoaders is a source of the BIOS boot loader that a medium brings for
 // booting over a network, under plain names: lpxelinux.0 or pxelinux.0, and
@@ -185,7 +214,7 @@ func (m mediumLoaders) OpenFile(ctx context.Context, name string) (File, error) 
 				file, err = m.src.OpenFile(ctx, path.Join(dir, name))
 			}
 			if err != nil {
-				return nil, hideHost("open", name, err)
+				return nil, renamed(name, err)
 			}
 			return file, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,7 +23,7 @@ func host(t *testing.T, paths ...string) systemLoaders {
 		require.NoError(t, os.MkdirAll(filepath.Dir(local), 0o755))
 		require.NoError(t, os.WriteFile(local, []byte(p), 0o600))
 	}
-	return systemLoaders{sets: loaderSets(), root: root}
+	return systemLoaders{sets: loaderSets(), root: root, stat: os.Stat}
 }
 
 func content(t *testing.T, src FileSource, name string) string {
@@ -99,6 +100,66 @@ func TestSystemLoadersSayWhatToInstall(t *testing.T) {
 	require.Equal(t, LoaderPackage{"Debian", "syslinux-common"}, LoaderPackages("vesamenu.c32")[0])
 	require.Empty(t, LoaderPackages("vmlinuz"))
 	require.Equal(t, "pxelinux (Debian)", LoaderPackages("lpxelinux.0")[0].String())
+}
+
+// denied makes every file below these paths one that this user may not look
+// at, as a directory of mode 0700 does, which would not stop root.
+func denied(s systemLoaders, paths ...string) systemLoaders {
+	stat := s.stat
+	s.stat = func(name string) (fs.FileInfo, error) {
+		for _, p := range paths {
+			if strings.HasPrefix(name, s.local(p)) {
+				return nil, &fs.PathError{Op: "stat", Path: name, Err: syscall.EACCES}
+			}
+		}
+		return stat(name)
+	}
+	return s
+}
+
+func TestSystemLoadersWhereThisUserMayNotLook(t *testing.T) {
+	src := denied(host(t), "/boot/efi")
+	_, err := src.OpenFile(context.Background(), "shimx64.efi")
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.NotErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "this user may not read the boot loader of the package shim-x64 (Fedora) or ")
+	require.ErrorContains(t, err, ": run as root, or copy the loader to a directory of your own; if it is not installed, install the package shim-signed (Debian)")
+	require.NotContains(t, err.Error(), "/boot")
+
+	_, err = src.OpenFile(context.Background(), "undionly.kpxe")
+	require.ErrorIs(t, err, fs.ErrNotExist, "others are as ever")
+
+	// What can be read serves, whatever else cannot be.
+	src = denied(host(t, "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed", "/usr/lib/shim/shimx64.efi.signed"), "/boot/efi")
+	require.Equal(t, "/usr/lib/shim/shimx64.efi.signed", content(t, src, "shimx64.efi"))
+	src = denied(host(t, "/boot/efi/EFI/rocky/grubx64.efi", "/boot/efi/EFI/rocky/shimx64.efi"), "/boot/efi/EFI/fedora")
+	require.Equal(t, "/boot/efi/EFI/rocky/shimx64.efi", content(t, src, "shimx64.efi"))
+}
+
+func TestSystemLoadersThatMayNotBeRead(t *testing.T) {
+	if os.Geteuid() <= 0 {
+		t.Skip("root, and Windows, may read all")
+	}
+	src := host(t, "/usr/share/ipxe/undionly.kpxe", "/usr/share/syslinux/lpxelinux.0", "/usr/share/syslinux/menu.c32")
+	for name, says := range map[string]string{
+		"undionly.kpxe": "of the package ipxe-bootimgs-x86 (Fedora): run as root, or copy the loader to a directory of your own; if it is not installed, install the package ipxe (Debian)",
+		"menu.c32":      "of the package syslinux-nonlinux (Fedora) or syslinux (Alpine): run as root, or copy the loader to a directory of your own",
+	} {
+		p := "/usr/share/syslinux/" + name
+		if name == "undionly.kpxe" {
+			p = "/usr/share/ipxe/" + name
+		}
+		require.NoError(t, os.Chmod(src.local(p), 0))
+		_, err := src.OpenFile(context.Background(), name)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		require.ErrorContains(t, err, says)
+	}
+}
+
+func TestSystemLoadersListWhoSharesADirectory(t *testing.T) {
+	src := host(t, "/usr/share/syslinux/lpxelinux.0")
+	_, err := src.OpenFile(context.Background(), "memdisk")
+	require.EqualError(t, err, "open memdisk: boot loader not installed: install the package syslinux-nonlinux (Fedora) or syslinux (Alpine)")
 }
 
 func TestLoaderTable(t *testing.T) {

@@ -6,12 +6,16 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"syscall"
 )
 
 // Overlay lays sources over each other: a name is opened in the first one that
 // does not say fs.ErrNotExist, so earlier sources hide later ones, and another
 // error of theirs is not papered over. Directories are not merged: the first
 // source that has one lists it. Without sources it is empty.
+//
+// For a name that no source has, the error is that of the first one that says
+// more than that, such as SystemLoaders with the package that has the file.
 func Overlay(sources ...FileSource) FileSource { return overlay(slices.Clone(sources)) }
 
 type overlay []FileSource
@@ -21,18 +25,27 @@ func (o overlay) OpenFile(ctx context.Context, name string) (File, error) {
 		return nil, err
 	}
 	missing := pathError(name, fs.ErrNotExist)
-	for i, source := range o {
+	said := false
+	for _, source := range o {
 		file, err := source.OpenFile(ctx, name)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return file, err
 		}
-		// The last source's words are kept: that of SystemLoaders tells
-		// which package has the file.
-		if i == len(o)-1 {
-			missing = err
+		if !said && telling(err) {
+			missing, said = err, true
 		}
 	}
 	return nil, missing
+}
+
+// telling reports whether the error says more than that there is no such file.
+func telling(notExist error) bool {
+	reason := notExist
+	if pe, ok := notExist.(*fs.PathError); ok {
+		reason = pe.Err
+	}
+	_, errno := reason.(syscall.Errno)
+	return reason != fs.ErrNotExist && !errno
 }
 
 // Alias serves files of src under other names: names maps a served name to the
@@ -58,7 +71,7 @@ func (a alias) OpenFile(ctx context.Context, name string) (File, error) {
 	file, err := a.src.OpenFile(ctx, target)
 	if err != nil {
 		// The client asked for name; what it stands for is none of its business.
-		return nil, hideHost("open", name, err)
+		return nil, renamed(name, err)
 	}
 	return file, nil
 }

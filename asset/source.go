@@ -18,7 +18,8 @@ import (
 // source, and fs.ErrInvalid for a name that fs.ValidPath refuses or that holds
 // a NUL. The error's text never has a path of the host in it. ctx ends the
 // wait of a source that has to fetch; the sources of this package look at it
-// once.
+// once. Any other failure has a text that tells nothing, and what failed is
+// found with errors.Is, errors.As or errors.Unwrap: that is for the operator.
 //
 // OpenFile is called from many goroutines at once.
 type FileSource interface {
@@ -61,32 +62,59 @@ func pathError(name string, err error) error {
 
 // hideHost replaces the path in an error of package os or of a foreign fs.FS
 // by the name that was asked for, and maps what means "not there" or "not
-// allowed" onto the two errors that consumers know.
+// allowed" onto the two errors that consumers know. What it does not know it
+// wraps in a hiddenError.
 func hideHost(op, name string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
+	reason := knownReason(err)
+	if reason == nil {
+		reason = &hiddenError{err}
+	}
+	return &fs.PathError{Op: op, Path: name, Err: reason}
+}
+
+// hiddenError is a failure whose text may tell where things are on the host.
+// It shows none of it, but leads to it.
+type hiddenError struct{ err error }
+
+func (*hiddenError) Error() string   { return "the underlying storage failed" }
+func (h *hiddenError) Unwrap() error { return h.err }
+
+// renamed is an error of another FileSource, under the name that was asked for
+// here. A source's reason is fit to be shown; the name that it was asked for
+// is not always.
+func renamed(name string, err error) error {
+	if pe, ok := err.(*fs.PathError); ok { // not one further down, which may be hidden
+		return &fs.PathError{Op: pe.Op, Path: name, Err: pe.Err}
+	}
+	return hideHost("open", name, err)
+}
+
+// knownReason is the error that consumers know for err, nil if there is none.
+func knownReason(err error) error {
 	var errno syscall.Errno
-	reason := fs.ErrPermission // such as os.Root's refusal to follow a link outside
 	switch {
 	case errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG):
-		reason = fs.ErrNotExist
+		return fs.ErrNotExist
 	case errors.Is(err, fs.ErrInvalid):
-		reason = fs.ErrInvalid
+		return fs.ErrInvalid
 	case errors.Is(err, fs.ErrClosed):
-		reason = fs.ErrClosed
+		return fs.ErrClosed
 	case errors.Is(err, fs.ErrPermission):
+		return fs.ErrPermission
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		reason = io.ErrUnexpectedEOF
+		return io.ErrUnexpectedEOF
 	case errors.Is(err, context.Canceled):
-		reason = context.Canceled
+		return context.Canceled
 	case errors.Is(err, context.DeadlineExceeded):
-		reason = context.DeadlineExceeded
+		return context.DeadlineExceeded
 	case errors.As(err, &errno):
-		reason = errno
+		return errno
 	}
-	return &fs.PathError{Op: op, Path: name, Err: reason}
+	return nil
 }
 
 // directoryReader is what a directory has for ReadAt.

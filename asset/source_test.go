@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"testing/iotest"
@@ -249,6 +250,7 @@ func TestErrorsTellNoHostPath(t *testing.T) {
 		require.Error(t, got)
 		require.NotContains(t, got.Error(), "secret")
 		require.Equal(t, errors.Is(err, fs.ErrNotExist), errors.Is(got, fs.ErrNotExist))
+		require.NotErrorIs(t, got, fs.ErrPermission)
 	}
 }
 
@@ -262,6 +264,52 @@ func TestOverlayOrderAndErrors(t *testing.T) {
 	_, err := src.OpenFile(t.Context(), "b")
 	require.ErrorIs(t, err, fs.ErrPermission, "trouble is not papered over")
 }
+
+func TestOverlayKeepsTheMostTellingError(t *testing.T) {
+	plain := asset.Memory(nil)
+	_, bare := plain.OpenFile(t.Context(), "x")
+	telling := asset.SystemLoaders()
+	if _, err := telling.OpenFile(t.Context(), "ipxe-i386.efi"); err == nil {
+		t.Skip("the loader is installed here")
+	}
+	for name, src := range map[string]asset.FileSource{
+		"first":     asset.Overlay(telling, plain, brokenSource{bare}, brokenSource{fs.ErrNotExist}),
+		"middle":    asset.Overlay(brokenSource{syscall.ENOENT}, telling, plain),
+		"last":      asset.Overlay(plain, telling),
+		"nested":    asset.Overlay(asset.Overlay(telling, plain), plain),
+		"of two":    asset.Overlay(telling, brokenSource{fmt.Errorf("later: %w", fs.ErrNotExist)}),
+		"by alias":  asset.Overlay(asset.Alias(telling, map[string]string{"ipxe-i386.efi": "ipxe-i386.efi"}), plain),
+		"all plain": asset.Overlay(plain, plain),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := src.OpenFile(t.Context(), "ipxe-i386.efi")
+			require.ErrorIs(t, err, fs.ErrNotExist)
+			if name == "all plain" {
+				require.EqualError(t, err, "open ipxe-i386.efi: file does not exist")
+				return
+			}
+			require.EqualError(t, err, "open ipxe-i386.efi: boot loader not installed: install the package ipxe-bootimgs-x86 (Fedora)")
+		})
+	}
+}
+
+func TestAliasKeepsTheReason(t *testing.T) {
+	src := asset.Alias(asset.SystemLoaders(), map[string]string{"boot.efi": "ipxe-i386.efi"})
+	f, err := src.OpenFile(t.Context(), "boot.efi")
+	if err == nil {
+		_ = f.Close()
+		t.Skip("the loader is installed here")
+	}
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.EqualError(t, err, "open boot.efi: boot loader not installed: install the package ipxe-bootimgs-x86 (Fedora)")
+	_, err = asset.Alias(brokenSource{errors.New("/srv/secret")}, map[string]string{"x": "y"}).OpenFile(t.Context(), "x")
+	require.NotContains(t, err.Error(), "secret", "of a source that does not keep to FileSource's words")
+}
+
+// brokenSource fails as it likes.
+type brokenSource struct{ err error }
+
+func (b brokenSource) OpenFile(context.Context, string) (asset.File, error) { return nil, b.err }
 
 func TestAliasServesItsNamesAlone(t *testing.T) {
 	names := map[string]string{"kernel": "boot/vmlinuz", "gone": "nowhere", "bad": "../x"}

@@ -46,15 +46,16 @@ type File struct {
 	Name string
 	// Data is a regular file's content, unless Reader is set.
 	Data []byte
-	// Reader gives the content instead of Data, exactly Size bytes of it.
-	// It is read once, while the image is written.
+	// Reader gives the content instead of Data, exactly Size bytes of it:
+	// fewer or more are an error. It is read once, while the image is written.
 	Reader io.Reader
 	// Size is the length of what Reader gives.
 	Size int64
 	// Mode holds the permissions; zero: 0444, or 0555 for a directory.
 	// fs.ModeDir makes a directory.
 	Mode fs.FileMode
-	// Link, when not empty, makes a symbolic link with this target.
+	// Link, when not empty, makes a symbolic link with this target; it goes
+	// without fs.ModeDir.
 	Link string
 }
 
@@ -69,7 +70,7 @@ func Bytes(files map[string][]byte) []File {
 
 // WriteTo writes the image and returns the number of bytes written. An image
 // that cannot be written as asked (a bad name, two files of one name, a reader
-// that ends early) is an error that names the file.
+// that ends early or goes on) is an error that names the file.
 func (m *Image) WriteTo(w io.Writer) (int64, error) {
 	if err := checkVolumeID(m.VolumeID); err != nil {
 		return 0, err
@@ -144,6 +145,12 @@ func (w *writer) copy(f *node) {
 		}
 		w.err = err
 		return
+	}
+	switch n, err := io.ReadFull(reader, make([]byte, 1)); {
+	case n > 0:
+		w.err = fmt.Errorf("isowrite: %s: its reader goes on after its Size of %d bytes", f.file.Name, f.size)
+	case !errors.Is(err, io.EOF):
+		w.err = err
 	}
 	w.write(make([]byte, roundUp(f.size)-f.size))
 }

@@ -3,6 +3,7 @@ package isowrite_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -28,6 +30,7 @@ func sample() isowrite.Image {
 		{Name: "sysresccd/boot/syslinux/ldlinux.c32", Reader: strings.NewReader("module"), Size: 6},
 		{Name: "a/b/c/d/e/f/g/h/i/j/deep", Data: []byte("deep")},
 		{Name: "empty"},
+		{Name: "empty from a reader", Reader: strings.NewReader("")},
 		{Name: "emptydir", Mode: fs.ModeDir | 0o700},
 		{Name: "link", Link: "sysresccd/boot/x86_64/vmlinuz"},
 		{Name: "a/up", Link: "../empty"},
@@ -121,19 +124,23 @@ func TestRefusals(t *testing.T) {
 		image isowrite.Image
 		says  string
 	}{
-		"volume id":     {isowrite.Image{VolumeID: "rescue"}, "volume identifier"},
-		"year":          {isowrite.Image{ModTime: time.Date(2156, 1, 1, 0, 0, 0, 0, time.UTC)}, "1900 to 2155"},
-		"absolute":      {one(isowrite.File{Name: "/x"}), "relative"},
-		"dot":           {one(isowrite.File{Name: "."}), "relative"},
-		"NUL":           {one(isowrite.File{Name: "x\x00"}), "relative"},
-		"long element":  {one(isowrite.File{Name: strings.Repeat("x", 256)}), "longer"},
-		"size, no data": {one(isowrite.File{Name: "x", Size: 1}), "Size"},
-		"device":        {one(isowrite.File{Name: "x", Mode: fs.ModeDevice}), "only files"},
-		"link and data": {one(isowrite.File{Name: "x", Link: "y", Data: []byte("z")}), "no content"},
-		"short reader":  {one(isowrite.File{Name: "x", Size: 9, Reader: strings.NewReader("y")}), "ended after 1 of 9"},
-		"twice":         {isowrite.Image{Files: []isowrite.File{{Name: "x"}, {Name: "x"}}}, "twice"},
-		"below a file":  {isowrite.Image{Files: []isowrite.File{{Name: "x"}, {Name: "x/y"}}}, "lies below"},
-		"endless link":  {one(isowrite.File{Name: "x", Link: strings.Repeat("y", 3000)}), "too long"},
+		"volume id":       {isowrite.Image{VolumeID: "rescue"}, "volume identifier"},
+		"year":            {isowrite.Image{ModTime: time.Date(2156, 1, 1, 0, 0, 0, 0, time.UTC)}, "1900 to 2155"},
+		"absolute":        {one(isowrite.File{Name: "/x"}), "relative"},
+		"dot":             {one(isowrite.File{Name: "."}), "relative"},
+		"NUL":             {one(isowrite.File{Name: "x\x00"}), "relative"},
+		"long element":    {one(isowrite.File{Name: strings.Repeat("x", 256)}), "longer"},
+		"size, no data":   {one(isowrite.File{Name: "x", Size: 1}), "Size"},
+		"device":          {one(isowrite.File{Name: "x", Mode: fs.ModeDevice}), "only files"},
+		"link and data":   {one(isowrite.File{Name: "x", Link: "y", Data: []byte("z")}), "no content"},
+		"short reader":    {one(isowrite.File{Name: "x", Size: 9, Reader: strings.NewReader("y")}), "ended after 1 of 9"},
+		"long reader":     {one(isowrite.File{Name: "x", Size: 1, Reader: strings.NewReader("yz")}), "x: its reader goes on after its Size of 1 bytes"},
+		"reader, no size": {one(isowrite.File{Name: "x", Reader: strings.NewReader("y")}), "goes on after its Size of 0"},
+		"failing reader":  {one(isowrite.File{Name: "x", Size: 1, Reader: io.MultiReader(strings.NewReader("y"), iotest.ErrReader(errors.New("torn")))}), "torn"},
+		"link and dir":    {one(isowrite.File{Name: "x", Link: "y", Mode: fs.ModeDir}), "Link goes without fs.ModeDir"},
+		"twice":           {isowrite.Image{Files: []isowrite.File{{Name: "x"}, {Name: "x"}}}, "twice"},
+		"below a file":    {isowrite.Image{Files: []isowrite.File{{Name: "x"}, {Name: "x/y"}}}, "lies below"},
+		"endless link":    {one(isowrite.File{Name: "x", Link: strings.Repeat("y", 3000)}), "too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, err := tt.image.WriteTo(io.Discard)

@@ -27,7 +27,7 @@ func newLayout(root *node, when time.Time) (*layout, error) {
 			switch {
 			case child.dir:
 				l.dirs = append(l.dirs, child)
-			case child.size > 0:
+			case child.size > 0 || child.file.Reader != nil: // a reader may have more than it should
 				l.files = append(l.files, child)
 			}
 		}

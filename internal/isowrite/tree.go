@@ -59,6 +59,9 @@ func checkFile(f *File) error {
 	if f.Mode.Type()&^fs.ModeDir != 0 {
 		return bad("only files, directories and links can be written")
 	}
+	if f.Link != "" && f.Mode.IsDir() {
+		return bad("Link goes without fs.ModeDir")
+	}
 	if (f.Link != "" || f.Mode.IsDir()) && (f.Data != nil || f.Reader != nil) {
 		return bad("a link or directory has no content")
 	}
