@@ -4,8 +4,9 @@
 // (RFC 2347), block sizes (RFC 2348), and time-outs and transfer sizes
 // (RFC 2349), and it is written to face a network: names are normalised before
 // anyone sees them, a client that does not answer gets one packet a few times and
-// no more, the number of transfers is bounded per client and in all, and no error
-// text of the program ever reaches a client.
+// no more, the number of transfers is bounded per client and in all, clients that
+// never answered make room for new ones, and no error text of the program ever
+// reaches a client.
 //
 // # Serving files
 //
@@ -38,9 +39,13 @@
 // # What a client is told
 //
 // A handler's error becomes an ERROR packet with a code and a fixed text:
-// [fs.ErrNotExist] is 1 "File not found", [fs.ErrPermission] 2 "Access
-// violation", and whatever else is 0 "Internal error". A handler that wants
-// another code or text returns an [*Error].
+// [fs.ErrNotExist] and [fs.ErrInvalid] are 1 "File not found", [fs.ErrPermission]
+// is 2 "Access violation", and whatever else is 0 "Internal error". A handler that
+// wants another code or text returns an [*Error].
+//
+// When the system has run out of file descriptors or memory before anything was
+// sent, the client is told nothing ([DropResources]): it asks again, while an
+// ERROR would end its boot.
 //
 // # Watching
 //

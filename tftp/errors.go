@@ -13,9 +13,13 @@ import (
 // the error of transfers that Close cut off.
 var ErrServerClosed = lifecycle.ErrServerClosed
 
-// ErrNoAnswer is the error of a transfer whose client did not answer, however
-// often its packet was sent.
+// ErrNoAnswer is the error of a transfer whose client never answered, however
+// often its packet was sent, or has fallen silent (see [Server].Retries).
 var ErrNoAnswer = errors.New("tftp: the client does not answer")
+
+// ErrSuperseded is the error of a transfer that had to make room for another
+// one, see [DropSuperseded].
+var ErrSuperseded = errors.New("tftp: the transfer made room for another one")
 
 var (
 	errNothingSent = errors.New("tftp: the handler returned without error and without calling ReadFrom")
@@ -108,14 +112,37 @@ func wireError(err error) (ErrorCode, string) {
 		return e.Code, printable(e.Message)
 	case errors.Is(err, fs.ErrNotExist),
 		// A directory is nothing to boot from, and a name below a file or too
-		// long for the file system names nothing.
+		// long for the file system names nothing. Neither does one that the file
+		// system finds invalid.
+		errors.Is(err, fs.ErrInvalid),
 		errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG):
 		return CodeNotFound, CodeNotFound.String()
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrInvalid):
+	case errors.Is(err, fs.ErrPermission):
 		return CodeAccessViolation, CodeAccessViolation.String()
 	default:
 		return CodeUndefined, CodeUndefined.String()
 	}
+}
+
+// outOfResources reports whether err says that the system has run out of
+// something for the moment. The client is then told nothing, so that it asks
+// again: an ERROR would end its boot. An [*Error] is the handler's own choice.
+func outOfResources(err error) bool {
+	var e *Error
+	if errors.As(err, &e) {
+		return false
+	}
+	for _, errno := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ENOBUFS,
+		// Windows: ERROR_NO_SYSTEM_RESOURCES, WSAEMFILE, WSAENOBUFS. The numbers
+		// mean nothing elsewhere.
+		1450, 10024, 10055,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 func printable(message string) string {

@@ -13,8 +13,9 @@ import (
 // does neither sends ERROR 0.
 //
 // ServeTFTP is called concurrently for different transfers. ctx ends when the
-// server is closed, not when it is shut down. t must not be used after
-// ServeTFTP has returned.
+// server is closed, not when it is shut down, and when the transfer makes room
+// for another one ([ErrSuperseded]). t must not be used after ServeTFTP has
+// returned.
 type Handler interface {
 	ServeTFTP(ctx context.Context, t *Transfer) error
 }
@@ -32,7 +33,7 @@ func (f HandlerFunc) ServeTFTP(ctx context.Context, t *Transfer) error { return 
 // found".
 //
 // Errors of open choose the ERROR packet, see the package comment. It is called
-// concurrently; ctx ends when the server is closed.
+// concurrently; ctx is that of [Handler].
 func FileHandler(open func(ctx context.Context, r *Request) (fs.File, error)) Handler {
 	return HandlerFunc(func(ctx context.Context, t *Transfer) error {
 		f, err := open(ctx, t.Request())

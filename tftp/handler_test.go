@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -32,7 +35,8 @@ func TestT012_ErrorsBecomeFixedTexts(t *testing.T) {
 		{"name too long", &fs.PathError{Op: "open", Path: "/srv/secret", Err: syscall.ENAMETOOLONG}, 1, "File not found"},
 		{"directory", &fs.PathError{Op: "read", Path: "/srv/secret", Err: syscall.EISDIR}, 1, "File not found"},
 		{"permission", &fs.PathError{Op: "open", Path: "/srv/secret", Err: fs.ErrPermission}, 2, "Access violation"},
-		{"invalid name", &fs.PathError{Op: "open", Path: "/srv/secret", Err: fs.ErrInvalid}, 2, "Access violation"},
+		{"invalid name", &fs.PathError{Op: "open", Path: "/srv/secret", Err: fs.ErrInvalid}, 1, "File not found"},
+		{"chosen for want of resources", fmt.Errorf("%w: %w", syscall.EMFILE, &Error{CodeUndefined, "Busy"}), 0, "Busy"},
 		{"another", secret, 0, "Internal error"},
 		{"chosen", &Error{Code: CodeNoSuchUser}, 7, "No such user"},
 		{"chosen and wrapped", fmt.Errorf("%w: %w", secret, &Error{CodeUndefined, "Not for this machine"}), 0, "Not for this machine"},
@@ -55,6 +59,54 @@ func TestT012_ErrorsBecomeFixedTexts(t *testing.T) {
 	require.Equal(t, "tftp: error 1: File not found", (&Error{Code: CodeNotFound}).Error())
 	require.Equal(t, "tftp: error 0: busy", (&Error{Message: "busy"}).Error())
 	require.Equal(t, `tftp: the client ended the transfer with error 3: "\x1b[31m"`, (&ClientError{3, "\x1b[31m"}).Error())
+}
+
+func TestOutOfResourcesIsToldToNobody(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN} {
+		scarce := &fs.PathError{Op: "open", Path: "f", Err: errno}
+		t.Run("file: "+errno.Error(), func(t *testing.T) {
+			var left atomic.Int64
+			left.Store(2)
+			open := func(_ context.Context, r *Request) (fs.File, error) {
+				if left.Add(-1) >= 0 {
+					return nil, scarce
+				}
+				return testFiles.Open(r.Name)
+			}
+			inMemory(t, func(s *Server) { s.Handler = FileHandler(open) }, func(t *testing.T, b *bench) {
+				c := b.client()
+				for range 2 {
+					c.request(rrq("short", "octet"))
+					c.silence(time.Second)
+					require.Equal(t, Result{Size: -1, Err: scarce}, b.seen.last(t))
+				}
+				require.Equal(t, map[DropReason]uint64{DropResources: 2}, b.server.Drops())
+				require.Equal(t, testFiles["short"].Data, c.fetch("short"), "asked again, there is room")
+			})
+		})
+		t.Run("socket: "+errno.Error(), func(t *testing.T) {
+			inMemory(t, func(s *Server) {
+				s.OpenTransfer = func(context.Context, netip.Addr, netip.AddrPort) (net.PacketConn, error) { return nil, scarce }
+			}, func(t *testing.T, b *bench) {
+				c := b.client()
+				c.request(rrq("short", "octet"))
+				c.silence(time.Minute)
+				require.Equal(t, map[DropReason]uint64{DropResources: 1}, b.server.Drops())
+			})
+		})
+	}
+	t.Run("a file that cannot be read on is an error", func(t *testing.T) {
+		h := HandlerFunc(func(_ context.Context, tr *Transfer) error {
+			_, err := tr.ReadFrom(readerFunc(func([]byte) (int, error) { return 0, syscall.ENOMEM }))
+			return err
+		})
+		inMemory(t, func(s *Server) { s.Handler = h }, func(t *testing.T, b *bench) {
+			c := b.client()
+			c.request(rrq("short", "octet"))
+			c.expectError(CodeUndefined, "Internal error")
+			require.Empty(t, b.server.Drops())
+		})
+	})
 }
 
 func TestFileHandler(t *testing.T) {

@@ -98,18 +98,21 @@ func (l *listener) admit(ctx context.Context, p []byte, d datagram) {
 		return
 	}
 	r.Remote, r.Local, r.Interface = d.from, d.to, d.ifname
-	id := session{d.from, r.raw}
-	reason, ok := s.sessions.enter(id,
+	place, evicted, reason := s.sessions.enter(ctx, session{d.from, r.raw},
 		orDefault(s.MaxTransfers, defaultTransfers),
 		orDefault(s.MaxTransfersPerClient, defaultTransfersPerClient))
-	if !ok {
+	if evicted != nil {
+		evicted.cancel(ErrSuperseded)
+		s.drop(DropSuperseded, evicted.remote)
+	}
+	if place == nil {
 		s.drop(reason, d.from)
 		return
 	}
 	l.transfers.Go(func() {
 		s.Trace.start(r)
-		result := s.transfer(ctx, r)
-		s.sessions.leave(id)
+		result := s.transfer(place, r)
+		s.sessions.leave(place)
 		s.Trace.done(r, result)
 	})
 }

@@ -17,10 +17,12 @@ const window = 1
 // sender carries the blocks of one reader to one client. Packets are numbered
 // without end: 0 is the OACK, n is DATA with block number n modulo 65536.
 type sender struct {
-	conn    packetConn
-	remote  netip.AddrPort
-	retries int
-	drop    func(reason DropReason, from netip.AddrPort)
+	conn     packetConn
+	remote   netip.AddrPort
+	sessions *admission
+	place    *place // in sessions
+	retries  int    // before the client is heard
+	drop     func(reason DropReason, from netip.AddrPort)
 
 	blockSize int
 	timeout   time.Duration // agreed on; 0: the timer's own
@@ -35,9 +37,10 @@ type sender struct {
 	last  int64 // the last packet there is; -1: not known yet
 
 	sentAt  time.Time
-	fresh   bool      // every packet on its way was sent once
-	heard   bool      // the client has answered
-	armed   time.Time // the read deadline of conn
+	fresh   bool          // every packet on its way was sent once
+	heard   bool          // the client has answered
+	silent  time.Duration // waited in vain since it was last heard
+	armed   time.Time     // the read deadline of conn
 	receive [headerSize + maxRequest]byte
 
 	bytes       int64
@@ -46,7 +49,8 @@ type sender struct {
 
 func newSender(t *Transfer, terms terms) *sender {
 	s := &sender{
-		conn: t.conn, remote: t.request.Remote, retries: t.server.retries(), drop: t.server.drop,
+		conn: t.conn, remote: t.request.Remote, sessions: &t.server.sessions, place: t.place,
+		retries: t.server.retries(), drop: t.server.drop,
 		blockSize: terms.blockSize, timeout: terms.timeout,
 		last: -1, fresh: true,
 	}
@@ -83,16 +87,29 @@ func (s *sender) run(r io.Reader) error {
 		case answered && s.acked == s.last:
 			return nil
 		case answered:
-			retries = 0
-		case retries == s.retries:
-			return s.giveUp()
-		default:
-			retries++
-			s.retransmits += int(s.sent - s.acked)
-			s.timer.backoff()
-			s.fresh, s.sent = false, s.acked
+			continue
 		}
+		s.silent += s.timer.wait()
+		if s.spent(retries) {
+			return s.giveUp()
+		}
+		retries++
+		s.retransmits += int(s.sent - s.acked)
+		s.timer.backoff()
+		s.fresh, s.sent = false, s.acked
 	}
+}
+
+// spent reports whether the client has been waited for long enough.
+func (s *sender) spent(retries int) bool {
+	if !s.heard {
+		return retries == s.retries
+	}
+	patience := clientSilence
+	if s.sent == s.last {
+		patience = lastSilence
+	}
+	return s.silent >= max(patience, minTries*s.timeout)
 }
 
 // giveUp ends a transfer whose client is silent. One that has answered before
@@ -206,11 +223,16 @@ func (s *sender) await() (answered bool, err error) {
 }
 
 // advance takes in an ACK and reports whether it is of a packet on its way.
-// Another one, a repeated one above all, changes nothing and sends nothing:
-// RFC 1123 section 4.2.3.1, the Sorcerer's Apprentice.
+// Another one, a repeated one above all, sends nothing: RFC 1123 section
+// 4.2.3.1, the Sorcerer's Apprentice. It only shows that the client is there.
 func (s *sender) advance(block uint16, timely bool) bool {
 	n := int64(block - uint16(s.acked))
-	if n == 0 || n > s.sent-s.acked {
+	if n > s.sent-s.acked || n == 0 && !s.heard {
+		return false
+	}
+	s.silent = 0
+	s.place.alive()
+	if n == 0 {
 		return false
 	}
 	if s.fresh && timely {
@@ -218,6 +240,7 @@ func (s *sender) advance(block uint16, timely bool) bool {
 	}
 	if !s.heard {
 		s.heard = true
+		s.sessions.establish(s.place)
 		// The time that a client wants is its own to choose once it has shown
 		// that it exists: a forger could hold a transfer for half an hour.
 		if s.timeout > 0 {

@@ -34,7 +34,8 @@ type Server struct {
 	// address that the client sent its request to (the zero Addr if unknown),
 	// and to a port of its own (RFC 1350 section 4). It must not be connected,
 	// or packets of strangers cannot be answered (RFC 1350: ERROR 5). The
-	// server closes it. ctx ends at Close. It is called concurrently.
+	// server closes it. ctx ends at Close, or when the transfer is superseded. It
+	// is called concurrently.
 	// Nil opens a UDP socket with a port chosen by the system.
 	OpenTransfer func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.PacketConn, error)
 	// MaxBlockSize is the largest block agreed to, in bytes of data, 512 to
@@ -44,15 +45,24 @@ type Server struct {
 	// gets the 512 of RFC 1350 whatever is set here.
 	MaxBlockSize int
 	// MaxTransfers bounds the transfers in work at once; zero is 1024. Each
-	// takes a socket, a goroutine and two blocks of memory. Requests beyond it
-	// are dropped, see [DropLimit].
+	// takes a socket, a goroutine and two blocks of memory. When all are taken,
+	// a new request takes the place of the oldest transfer whose client has
+	// never answered, see [DropSuperseded], so that forged and dead clients
+	// lock nobody out; if all have answered it is dropped, see [DropLimit].
 	MaxTransfers int
 	// MaxTransfersPerClient bounds the transfers in work for one client
-	// address; zero is 16. It is also what a forged source address can be made
-	// to suffer: so many packets, each sent 1 + Retries times.
+	// address; zero is 16. Half of them, rounded up, may be waiting for their
+	// first answer. That is also what a forged source address can be made to
+	// suffer: so many packets, each sent 1 + Retries times. Raise it where many
+	// machines share an address.
 	MaxTransfersPerClient int
-	// Retries is how often a packet is sent again before the transfer is given
-	// up; zero is 5, which for a client that never answers takes 19 seconds.
+	// Retries is how often the first packet is sent again to a client that has
+	// not answered yet, before the transfer is given up; zero is 5, which takes
+	// 19 seconds. A client that has answered is given up when it has been silent
+	// for 90 seconds, or 30 after it was sent the last block; its packet is sent
+	// again at growing intervals of up to 4 seconds until then. A client that
+	// has set the interval itself by the timeout option is given the time for
+	// three packets if that is longer.
 	Retries int
 	// Trace is told what happens; nil tells nobody.
 	Trace *Trace
@@ -125,9 +135,10 @@ func (s *Server) Serve(conn net.PacketConn) error {
 }
 
 // Shutdown takes no new requests, lets running transfers end and waits for
-// them. When ctx is done first it returns ctx's error; the transfers then go on
-// until they end or Close is called. It may be called before Serve, which then
-// returns at once, and more than once. Do not call it from a handler.
+// them, for silent clients until they are given up. When ctx is done first it
+// returns ctx's error; the transfers then go on until they end or Close is
+// called. It may be called before Serve, which then returns at once, and more
+// than once. Do not call it from a handler.
 func (s *Server) Shutdown(ctx context.Context) error { return s.state.Shutdown(ctx) }
 
 // Close cuts off all transfers, those that wait for a silent client included,

@@ -229,63 +229,6 @@ func TestRefusalsLeaveByTheWayTheyCame(t *testing.T) {
 	})
 }
 
-func TestT022_RepeatedRequestIsTheSameTransfer(t *testing.T) {
-	inMemory(t, nil, func(t *testing.T, b *bench) {
-		c := b.client()
-		for range 3 {
-			c.request(rrq("three", "octet"))
-		}
-		c.expectData(1, testFiles["three"].Data[:512])
-		tid := c.peer
-		c.silence(minTimeout)
-		c.ack(1)
-		c.expectData(2, testFiles["three"].Data[512:1024])
-		require.Equal(t, tid, c.peer)
-		require.EqualValues(t, 2, b.server.Drops()[DropDuplicate])
-		c.abort(0)
-		synctest.Wait()
-		require.Len(t, b.seen.starts(), 1)
-
-		require.Equal(t, testFiles["three"].Data, c.fetch("three"), "when it has ended it may be asked for again")
-	})
-	t.Run("another port, another transfer", func(t *testing.T) {
-		inMemory(t, nil, func(t *testing.T, b *bench) {
-			for _, addr := range []string{"192.0.2.100:1", "192.0.2.100:2", "192.0.2.101:1"} {
-				b.clientAt(netip.MustParseAddrPort(addr)).request(rrq("three", "octet"))
-			}
-			synctest.Wait()
-			require.Len(t, b.seen.starts(), 3)
-		})
-	})
-}
-
-func TestLimits(t *testing.T) {
-	inMemory(t, func(s *Server) { s.MaxTransfers, s.MaxTransfersPerClient = 5, 3 }, func(t *testing.T, b *bench) {
-		ask := func(addr string, port int) {
-			b.clientAt(netip.AddrPortFrom(netip.MustParseAddr(addr), uint16(port))).request(rrq("big", "octet"))
-		}
-		for port := 1; port <= 10; port++ {
-			ask("192.0.2.100", port)
-		}
-		synctest.Wait()
-		require.Len(t, b.seen.starts(), 3, "per client")
-		for port := 1; port <= 10; port++ {
-			ask("192.0.2.101", port)
-		}
-		synctest.Wait()
-		require.Len(t, b.seen.starts(), 5, "in all")
-		require.Equal(t, map[DropReason]uint64{DropLimit: 15}, b.server.Drops())
-		for _, p := range b.net.sentBy(serverAddr.Addr()) {
-			require.EqualValues(t, opDATA, opcode([]byte(p.data)), "no ERROR ends a boot because of others")
-		}
-		time.Sleep(time.Minute)
-		b.alive()
-		synctest.Wait()
-		require.Empty(t, b.server.sessions.live)
-		require.Empty(t, b.server.sessions.clients)
-	})
-}
-
 func TestShutdownLetsTransfersFinish(t *testing.T) {
 	inMemory(t, nil, func(t *testing.T, b *bench) {
 		c := b.client()

@@ -8,6 +8,24 @@ const (
 	maxTimeout     = 4 * time.Second
 )
 
+// A client that has answered is given up by the time that it is silent, not by
+// the packets sent in vain: those are few on a slow path and many on a fast one.
+const (
+	// clientSilence is for a client that misses blocks. Some are silent for long
+	// and come back: GRUB opens several initrds and stops acknowledging the ones
+	// that it does not read yet, EDK2 waits 24 seconds for the next block and
+	// PXELINUX some two minutes. A packet repeated by the client counts as a sign
+	// of life.
+	clientSilence = 90 * time.Second
+	// lastSilence is for a client that was sent the last block. Most often it
+	// has it: its last ACK was lost, or it never sends one, and its transfer
+	// only takes up room. It is still long enough for the 24 seconds of EDK2.
+	lastSilence = 30 * time.Second
+	// minTries is how often a packet is sent at least where the timeout option
+	// makes the times between longer than that.
+	minTries = 3
+)
+
 // timer says how long to wait for an acknowledgement. It follows the round
 // trips of its transfer and backs off when packets are lost, as RFC 1123
 // section 4.2.3.2 demands, by the formulas of RFC 6298.

@@ -2,7 +2,7 @@ package tftp
 
 import "net/netip"
 
-// DropReason names why a datagram got no transfer. Values are constants of this
+// DropReason names why a datagram got no transfer, or lost it. Values are constants of this
 // package, fit for metric labels.
 type DropReason string
 
@@ -20,12 +20,23 @@ const (
 	// broadcast or multicast address, from an address that cannot be answered,
 	// or no request.
 	DropNotForUs DropReason = "not-for-us"
-	// DropDuplicate is a request repeated by a client whose transfer runs.
+	// DropDuplicate is a request repeated by a client whose transfer runs. One
+	// that is repeated when its established transfer has been silent for 2
+	// seconds is no duplicate: the machine was reset, see [DropSuperseded].
 	DropDuplicate DropReason = "duplicate"
 	// DropLimit is a request beyond MaxTransfers or MaxTransfersPerClient. It
 	// is not answered: clients ask again and may find room, while an ERROR
 	// would end their boot.
 	DropLimit DropReason = "limit-exceeded"
+	// DropSuperseded is a request whose transfer had begun and was cut off for
+	// another one, with [ErrSuperseded]: by a new client when MaxTransfers were
+	// in work and this one's had never answered, or by its own client, which
+	// was reset and asks again. It is told nothing.
+	DropSuperseded DropReason = "superseded"
+	// DropResources is a request for which the system had no file descriptor or
+	// memory left when its file or its socket was to be opened. It is not
+	// answered, for the reason of DropLimit.
+	DropResources DropReason = "out-of-resources"
 	// DropStranger is a packet sent to a transfer by someone other than its
 	// client: ERROR 5 to the sender, the transfer goes on.
 	DropStranger DropReason = "unknown-tid"
@@ -53,10 +64,11 @@ type Result struct {
 	Retransmits int
 	// Err is nil for a file delivered and for one that the client aborted;
 	// otherwise the handler's error, a [*ClientError] if the client reported
-	// one, [ErrNoAnswer], or [ErrServerClosed].
+	// one, [ErrNoAnswer], [ErrSuperseded], or [ErrServerClosed].
 	//
-	// A file counts as delivered when its last block was sent until retries ran
-	// out and the client had answered before: it has its data and is gone.
+	// A file counts as delivered when its last block was sent for 30 seconds
+	// without an answer and the client had answered before: it has its data and
+	// is gone.
 	Err error
 	// Aborted says that the client ended the transfer on purpose: by ERROR 0
 	// or 8 at any time, or by any ERROR in answer to the options. Firmware does

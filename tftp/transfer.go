@@ -10,9 +10,9 @@ import (
 // the handler's goroutine may use it.
 type Transfer struct {
 	server  *Server
+	place   *place
 	request *Request
 	conn    packetConn
-	ctx     context.Context
 	size    int64 // -1: unknown
 	began   bool  // ReadFrom was called
 	result  Result
@@ -34,8 +34,8 @@ func (t *Transfer) SetSize(n int64) { t.size = max(n, -1) }
 // Nothing is sent before the first block was read, so a file that cannot be
 // read becomes an ERROR instead of an offer. When it fails the client has been
 // told, and the error says why: [*ClientError] if the client ended the
-// transfer, [ErrNoAnswer], [ErrServerClosed], or what reading r failed with.
-// It may be called once.
+// transfer, [ErrNoAnswer], [ErrSuperseded], [ErrServerClosed], or what reading
+// r failed with. It may be called once.
 func (t *Transfer) ReadFrom(r io.Reader) (int64, error) {
 	if t.began {
 		return 0, errSentTwice
@@ -64,8 +64,11 @@ func (t *Transfer) ReadFrom(r io.Reader) (int64, error) {
 	case err == nil:
 	case errors.As(err, &client):
 		t.result.Aborted = s.offering() || client.Code == CodeUndefined || client.Code == CodeOptionRefused
-	case t.ctx.Err() != nil:
+	case t.place.ctx.Err() != nil:
 		err = ErrServerClosed
+		if t.superseded() {
+			err = ErrSuperseded
+		}
 	case !errors.Is(err, ErrNoAnswer):
 		t.fail(err)
 	}
@@ -75,6 +78,11 @@ func (t *Transfer) ReadFrom(r io.Reader) (int64, error) {
 	return s.bytes, err
 }
 
+// superseded reports whether the transfer has lost its place to another one.
+func (t *Transfer) superseded() bool {
+	return errors.Is(context.Cause(t.place.ctx), ErrSuperseded)
+}
+
 // fail sends an ERROR packet. It is sent once and not waited for (RFC 1350
 // section 2).
 func (t *Transfer) fail(err error) {
@@ -82,11 +90,29 @@ func (t *Transfer) fail(err error) {
 	_ = t.conn.write(appendError(nil, code, text), t.request.Remote)
 }
 
+// decline tells the client that its request came to nothing, where it is any use
+// to know, and returns the error to report.
+func (t *Transfer) decline(err error) error {
+	switch {
+	case t.superseded():
+		return ErrSuperseded
+	case outOfResources(err):
+		t.server.drop(DropResources, t.request.Remote)
+	default:
+		t.fail(err)
+	}
+	return err
+}
+
 // transfer serves one request from its own socket.
-func (s *Server) transfer(ctx context.Context, r *Request) Result {
-	t := &Transfer{server: s, request: r, ctx: ctx, size: -1}
+func (s *Server) transfer(p *place, r *Request) Result {
+	ctx := p.ctx
+	t := &Transfer{server: s, place: p, request: r, size: -1}
 	conn, err := s.open(ctx, r)
 	if err != nil {
+		if outOfResources(err) {
+			s.drop(DropResources, r.Remote)
+		}
 		return Result{Size: -1, Err: err}
 	}
 	t.conn = newPacketConn(conn)
@@ -108,7 +134,7 @@ func (s *Server) transfer(ctx context.Context, r *Request) Result {
 		if err == nil {
 			err = errNothingSent
 		}
-		t.fail(err)
+		err = t.decline(err)
 	}
 	if t.result.Err == nil && !t.result.Aborted {
 		t.result.Err = err
