@@ -172,9 +172,9 @@ func (v *services) httpStart(r *http.Request, name string, size int64) {
 	v.emit(b.event(Event{Stage: stage, Name: name, Via: "http", Addr: remoteAddr(r), Size: size}))
 }
 
-func (v *services) httpProgress(r *http.Request, name string, bytes int64) {
+func (v *services) httpProgress(r *http.Request, name string, bytes, size int64) {
 	b := bootOf(r.Context())
-	v.emit(b.event(Event{Stage: b.stageOf(name), Name: name, Via: "http", Addr: remoteAddr(r), Bytes: bytes, Size: -1}))
+	v.emit(b.event(Event{Stage: b.stageOf(name), Name: name, Via: "http", Addr: remoteAddr(r), Bytes: bytes, Size: size}))
 }
 
 func (v *services) httpDone(r *http.Request, name string, result rootfs.Result) {

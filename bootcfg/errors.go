@@ -3,6 +3,8 @@ package bootcfg
 import (
 	"errors"
 	"fmt"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
 )
 
 // ValueError reports one value that cannot be used, and what to do about it.
@@ -50,12 +52,12 @@ func (p *problems) add(where, value, problem, remedy string) {
 
 // flaw is what is wrong with a value, before it is known where the value
 // stands. The zero flaw means that nothing is.
-type flaw struct{ problem, remedy string }
+type flaw bootvalue.Flaw
 
 // check records f, if there is one, for a value.
 func (p *problems) check(where, value string, f flaw) {
-	if f.problem != "" {
-		p.add(where, value, f.problem, f.remedy)
+	if f.Problem != "" {
+		p.add(where, value, f.Problem, f.Remedy)
 	}
 }
 

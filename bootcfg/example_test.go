@@ -102,7 +102,7 @@ func ExampleSystemRescue() {
 	// Output:
 	// archisobasedir=sysresccd ip=dhcp archiso_http_srv=http://192.0.2.1/ checksum iomem=relaxed setkmap=de
 	// archisobasedir=sysresccd ip=dhcp archiso_nfs_srv=192.0.2.9:/srv/rescue checksum iomem=relaxed setkmap=de
-	// bootcfg: SystemRescue: root "http://192.0.2.1/rescue?token=1": has a query or a fragment, which the initramfs cuts off; put tokens in the path
+	// bootcfg: SystemRescue: root "http://192.0.2.1/rescue?token=1": has a query or a fragment, which boot code cuts off; put tokens in the path
 }
 
 // Values that a loader or the booted system would misread are refused.

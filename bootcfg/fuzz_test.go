@@ -155,7 +155,7 @@ func FuzzProbe(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		if p, ok := (IPXE{}).Probe(name); ok {
 			require.True(t, p.Default)
-			require.Contains(t, []string{"boot.ipxe", "autoexec.ipxe"}, path.Base(name))
+			require.Equal(t, "boot.ipxe", path.Base(name))
 		}
 		p, ok := PXELinux{}.Probe(name)
 		if !ok {
@@ -242,9 +242,57 @@ func FuzzParams(f *testing.F) {
 			require.Equal(t, u.Path, back.Path)
 			require.Equal(t, u.Host, back.Host)
 		case "nfs":
-			require.Equal(t, u.Hostname()+":"+u.EscapedPath(), got["archiso_nfs_srv"])
+			require.Equal(t, u.Hostname()+":"+u.Path, got["archiso_nfs_srv"])
+			require.NotContains(t, got["archiso_nfs_srv"], "%")
 		case "nbd":
 			require.Equal(t, u.Hostname(), got["archiso_nbd_srv"])
+			require.NotContains(t, got["archiso_nbd_name"], "%")
+		}
+	})
+}
+
+// However a URL was put together, what is written out names its host and, below
+// its path, the file; or it is refused.
+func FuzzURLFields(f *testing.F) {
+	for _, scheme := range []string{"http", "https", "tftp", "nfs", "nbd"} {
+		for _, host := range []string{"192.0.2.1", "192.0.2.1:10809", "files", "h:", "[2001:db8::1]", "2001:db8::1:80", "a@b", "a/b", ""} {
+			for _, path := range []string{"/", "/a b/", "rescue/", "", "@evil/", ":80/", ".example/", "/%20/", "//x/", "/../", "/srv", "/a%2fb"} {
+				f.Add(scheme, host, path)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, scheme, host, path string) {
+		u := &url.URL{Scheme: scheme, Host: host, Path: path}
+		check := func(written, name string) {
+			back, err := url.Parse(written)
+			require.NoError(t, err)
+			require.Equal(t, host, back.Host)
+			require.Equal(t, path+name, back.Path)
+			require.Empty(t, back.RawQuery+back.Fragment)
+		}
+		for _, b := range []Bases{{HTTP: u}, {TFTP: u}} {
+			if c, err := (IPXE{}).Render(plainMenu(), b); err == nil {
+				e := parseIPXE(string(c.Text)).entries["install"]
+				check(e.kernel, "debian/vmlinuz")
+			}
+			if c, err := (PXELinux{}).Render(plainMenu(), b); err == nil {
+				check(parsePXELinux(string(c.Text)).labels[0].kernel, "debian/vmlinuz")
+			}
+		}
+		params, err := SystemRescue{}.Params(u)
+		if err != nil {
+			return
+		}
+		switch got := parseArchiso(strings.Join(params, " ")); scheme {
+		case "nfs":
+			require.Equal(t, host+":"+path, got["archiso_nfs_srv"])
+		case "nbd":
+			require.Equal(t, strings.TrimSuffix(host, ":10809"), got["archiso_nbd_srv"])
+			if path != "/" {
+				require.Equal(t, path, "/"+got["archiso_nbd_name"])
+			}
+		default:
+			check(got["archiso_http_srv"], "")
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
 )
 
 // IPXE renders menus as iPXE scripts, for BIOS and UEFI builds alike, in the
@@ -34,9 +36,9 @@ func (IPXE) Render(m *Menu, b Bases) (*Config, error) {
 	}
 	w := &ipxeWriter{menu: m, base: b.HTTP}
 	if w.base != nil {
-		w.check("HTTP base", w.base.String(), checkBase(w.base, "http", "https"))
+		w.check("HTTP base", w.base.Redacted(), flaw(bootvalue.CheckBase(w.base, "http", "https")))
 	} else if w.base = b.TFTP; w.base != nil {
-		w.check("TFTP base", w.base.String(), checkBase(w.base, "tftp"))
+		w.check("TFTP base", w.base.Redacted(), flaw(bootvalue.CheckBase(w.base, "tftp")))
 	} else {
 		w.add("bases", "", "are both missing", "serve files by HTTP or TFTP")
 	}
@@ -59,11 +61,14 @@ func (IPXE) Render(m *Menu, b Bases) (*Config, error) {
 }
 
 // Probe implements [Renderer]: iPXE loads the boot file that DHCP names, here
-// "boot.ipxe", and "autoexec.ipxe" from the directory that it came from. Neither
-// says who asks.
+// "boot.ipxe", which does not say who asks.
+//
+// "autoexec.ipxe", for which UEFI builds since 2021 look beside themselves, is
+// none of these names and is best left unserved: they run it before they have
+// an address, so it must call dhcp itself (https://github.com/ipxe/ipxe/issues/593).
+// Without one they go on with DHCP and boot.ipxe.
 func (IPXE) Probe(name string) (Probe, bool) {
-	base := name[strings.LastIndexByte(name, '/')+1:]
-	if base == "boot.ipxe" || base == "autoexec.ipxe" {
+	if name[strings.LastIndexByte(name, '/')+1:] == "boot.ipxe" {
 		return Probe{Default: true}, true
 	}
 	return Probe{}, false

@@ -13,9 +13,9 @@ var bootifAddress = regexp.MustCompile(`^(01(-[0-9a-f]{2}){6}|[0-9a-f]{2}(:[0-9a
 
 // BOOTIF returns the kernel parameter that names the network interface to use,
 // as "BOOTIF=01-02-00-00-00-00-01". The renderers add it by themselves for the
-// interface that the machine boots from; use this to name another. The
-// address must be that of one Ethernet interface that the machine really has:
-// SystemRescue's initramfs stops the boot if there is none.
+// interface that the machine boots from; use this in Params of an [Entry] to name
+// another. The address must be that of one Ethernet interface that the machine
+// really has: SystemRescue's initramfs stops the boot if there is none.
 func BOOTIF(hw net.HardwareAddr) (string, error) {
 	value := hw.String()
 	if len(hw) != 6 || hw[0]&1 != 0 || value == "00:00:00:00:00:00" {

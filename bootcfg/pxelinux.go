@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
 )
 
 // PXELinux renders menus for pxelinux, the loader of the Syslinux project for
@@ -51,9 +53,9 @@ func (x PXELinux) Render(m *Menu, b Bases) (*Config, error) {
 	}
 	w := &pxelinuxWriter{PXELinux: x, menu: m, base: b.HTTP, files: map[string][]byte{}}
 	if w.base != nil {
-		w.check("HTTP base", w.base.String(), checkBase(w.base, "http"))
+		w.check("HTTP base", w.base.Redacted(), flaw(bootvalue.CheckBase(w.base, "http")))
 	} else if w.base = b.TFTP; w.base != nil {
-		w.check("TFTP base", w.base.String(), checkBase(w.base, "tftp"))
+		w.check("TFTP base", w.base.Redacted(), flaw(bootvalue.CheckBase(w.base, "tftp")))
 	} else {
 		w.add("bases", "", "are both missing", "serve files by HTTP or TFTP")
 	}

@@ -92,8 +92,9 @@ type SystemRescue struct {
 	// Autorun is where scripts to run come from.
 	Autorun Autorun
 
-	// Extra are further kernel parameters. Those that a field makes, and those
-	// that SystemRescue gave up long ago, are refused.
+	// Extra are further kernel parameters. Those that a field or a renderer makes,
+	// those that name a local medium, and those that SystemRescue gave up long
+	// ago, are refused.
 	Extra []string
 }
 

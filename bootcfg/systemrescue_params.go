@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
 )
 
 // The forms of SystemRescue's values.
@@ -14,14 +16,12 @@ var (
 	formSize   = regexp.MustCompile(`^([1-9][0-9]?%|100%|[1-9][0-9]{0,11}[kKmMgG]?)$`)
 	formWord   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	formPath   = regexp.MustCompile(`^/[A-Za-z0-9._~/+-]*$`)
-	formSecret = regexp.MustCompile(`^[A-Za-z0-9._~:/@%+=,-]+$`)
+	formSafe   = regexp.MustCompile(`^[` + bootvalue.Safe + `]+$`)
 	formHash   = regexp.MustCompile(`^\$[A-Za-z0-9-]+\$[A-Za-z0-9./$=,_-]+$`)
 	formTTY    = regexp.MustCompile(`^[a-z][A-Za-z0-9]*(,[0-9]+[noe]?[78]?r?)?$`)
-	formSource = regexp.MustCompile(`^(https?://|nfs://|//|/dev/)[A-Za-z0-9._~:/@%+=,-]+$`)
+	formSource = regexp.MustCompile(`^(https?://|nfs://|//|/dev/)[` + bootvalue.Safe + `]+$`)
 	formSuffix = regexp.MustCompile(`^[0-9A-F]$`)
-	formConfig = regexp.MustCompile(`^(https?://[A-Za-z0-9._~:/@%+=,-]+|/?[A-Za-z0-9][A-Za-z0-9._/-]*)$`)
-	formNFS    = regexp.MustCompile(`^((port|rsize|wsize|timeo|retrans|acregmin|acregmax|acdirmin|acdirmax)=[0-9]{1,9}|` +
-		`soft|hard|intr|nointr|posix|noposix|cto|nocto|ac|noac|lock|nolock|acl|noacl|v2|v3|tcp|udp|ro|rw)$`)
+	formConfig = regexp.MustCompile(`^(https?://[` + bootvalue.Safe + `]+|/?[A-Za-z0-9][A-Za-z0-9._/-]*)$`)
 )
 
 // paramWriter collects parameters and what is wrong with them.
@@ -61,7 +61,12 @@ func (w *paramWriter) value(name, value string, form *regexp.Regexp, problem, re
 //	http, https  files below a URL that ends in "/"
 //	tftp         the same, by curl's TFTP: slow, for small networks
 //	nfs          nfs://IPv4-address/path, an export that holds the medium's tree
-//	nbd          nbd://host/export, a raw ISO image; port 10809
+//	nbd          nbd://host/export, a raw ISO image; port 10809; export "archiso" if
+//	             there is nothing behind the slash
+//
+// Export paths and names go to clients that decode no percent signs, so they
+// consist of letters, digits and "-._~:/@+=,". The path of an export has no slash
+// at its end.
 //
 // Errors are joined [*ValueError]s.
 func (s SystemRescue) Params(root *url.URL) ([]string, error) {
@@ -118,7 +123,7 @@ func (s *SystemRescue) storage(w *paramWriter) {
 func (s *SystemRescue) system(w *paramWriter) {
 	const secret = "use letters, digits and '-._~:/@%+=,'"
 	w.value("setkmap", s.Keymap, formWord, "is no keymap", "name one, as de or fr-latin9")
-	w.value("rootpass", s.RootPassword, formSecret, "has characters in it that would not get through", secret)
+	w.value("rootpass", s.RootPassword, formSafe, "has characters in it that would not get through", secret)
 	w.value("rootcryptpass", s.RootCryptPass, formHash, "is no hash of a password",
 		"give what crypt makes of it, as openssl passwd -6 prints")
 	if s.RootPassword != "" && s.RootCryptPass != "" {
@@ -132,7 +137,7 @@ func (s *SystemRescue) system(w *paramWriter) {
 	if len(s.VNCPassword) > 0 && len(s.VNCPassword) < 6 {
 		w.problems.add("SystemRescue: vncpass", "", "is too short", "use six characters or more")
 	}
-	w.value("vncpass", s.VNCPassword, formSecret, "has characters in it that would not get through", secret)
+	w.value("vncpass", s.VNCPassword, formSafe, "has characters in it that would not get through", secret)
 	w.flag(s.NoModeset, "nomodeset")
 	w.flag(s.NoMDLVM, "nomdlvm")
 	seen := map[string]bool{}
@@ -188,6 +193,7 @@ var gone = map[string]string{
 
 // ours are parameters that are made from something else than Extra.
 var ours = map[string]string{
+	"arch":             "set Arch",
 	"ip":               "remove it: it is always ip=dhcp, and more would hide the DNS servers",
 	"archisobasedir":   "set BaseDir",
 	"archiso_http_srv": "give it as the root URL",
@@ -213,13 +219,15 @@ func (s *SystemRescue) extra(w *paramWriter) {
 	for _, param := range s.Extra {
 		const where = "SystemRescue: Extra"
 		key, _, _ := strings.Cut(param, "=")
-		if f := checkParam(param); f.problem != "" {
-			w.check(where, shown(param), f)
-			continue
+		f := checkParam(param)
+		if key == "BOOTIF" {
+			f = flaw{"is added for each machine", "remove it, or set AnyInterface on the entry"}
 		}
-		if !formRoot.MatchString(param) {
-			w.problems.add(where, shown(param), "has characters in it that a shell may see",
-				"use letters, digits and '-._~:/@%+=,'")
+		if f == (flaw{}) && !formSafe.MatchString(param) {
+			f = flaw{"has characters in it that a shell may see", "use letters, digits and '-._~:/@%+=,'"}
+		}
+		if f != (flaw{}) {
+			w.check(where, shown(param), f)
 			continue
 		}
 		if remedy := gone[key]; remedy != "" {
@@ -228,6 +236,12 @@ func (s *SystemRescue) extra(w *paramWriter) {
 		}
 		if remedy := ours[key]; remedy != "" {
 			w.problems.add(where, shown(param), "is made elsewhere", remedy)
+			continue
+		}
+		switch key {
+		case "archisodevice", "archisolabel", "img_dev", "img_label", "img_loop":
+			// The initramfs would look on a disk, or in an image on one.
+			w.problems.add(where, shown(param), "names a local medium", "remove it: the root file system is the root argument")
 			continue
 		}
 		repeats := slices.Contains([]string{"console", "sysrescuecfg", "earlycon"}, key)

@@ -1,6 +1,7 @@
 package bootcfg
 
 import (
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ func TestParamsRefuses(t *testing.T) {
 		s                SystemRescue
 	}{
 		{"no slash", "does not end in a slash; append one", "http://192.0.2.1/a", SystemRescue{}},
-		{"no path", "does not end in a slash", "http://192.0.2.1", SystemRescue{}},
+		{"no path", "no path that begins with a slash", "http://192.0.2.1", SystemRescue{}},
 		{"query", "put tokens in the path", "http://192.0.2.1/?x=1&y=2/", SystemRescue{}},
 		{"empty query", "put tokens in the path", "http://192.0.2.1/?", SystemRescue{}},
 		{"fragment", "put tokens in the path", "http://192.0.2.1/#a/", SystemRescue{}},
@@ -32,13 +33,26 @@ func TestParamsRefuses(t *testing.T) {
 		{"opaque", "has no usable host", "http:192.0.2.1/", SystemRescue{}},
 		{"NFS name", "is no IPv4 address", "nfs://server/srv", SystemRescue{}},
 		{"NFS port", "port= in NFSOptions", "nfs://192.0.2.1:2049/srv", SystemRescue{}},
-		{"NFS path", "names no export", "nfs://192.0.2.1", SystemRescue{}},
-		{"NFS version", "NFS 4 and mountport are not possible", "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"v4"}}},
-		{"NFS mountport", "NFS 4 and mountport are not possible", "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"mountport=1"}}},
+		{"NFS path", "no path that begins with a slash", "nfs://192.0.2.1", SystemRescue{}},
+		{"NFS path with a slash at its end", `write it as "/srv"`, "nfs://192.0.2.1/srv/", SystemRescue{}},
+		{"NFS path that would be decoded", "does not decode", "nfs://192.0.2.1/a%2541", SystemRescue{}},
+		{"NFS path with a blank", "has ' ' in it", "nfs://192.0.2.1/a%20b", SystemRescue{}},
+		{"NFS broadcast address", "no usable host", "nfs://255.255.255.255/srv", SystemRescue{}},
+		{"NFS version", `write "v3"`, "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"v4"}}},
+		{"NFS mountport", "portmapper", "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"mountport=1"}}},
+		{"NFS acl", "no option of klibc's nfsmount", "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"noacl"}}},
+		{"NFS octal", "leading zeros", "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"rsize=010"}}},
 		{"NFS option twice", "is there twice", "nfs://192.0.2.1/srv", SystemRescue{NFSOptions: []string{"ro", "ro"}}},
 		{"NFS options by HTTP", "comes by http", web, SystemRescue{NFSOptions: []string{"ro"}}},
 		{"NBD port", "serve NBD on port 10809", "nbd://192.0.2.1:10810/x", SystemRescue{}},
 		{"NBD name", "hand to a shell", "nbd://192.0.2.1/a;b", SystemRescue{}},
+		{"NBD name that would be decoded", "does not decode", "nbd://192.0.2.1/a%2541", SystemRescue{}},
+		{"NBD name with a blank", "has ' ' in it", "nbd://192.0.2.1/a%20b", SystemRescue{}},
+		{"NBD path", "no path that begins with a slash", "nbd://192.0.2.1", SystemRescue{}},
+		{"parent in the path", "path segment", "http://192.0.2.1/a/../b/", SystemRescue{}},
+		{"colon without a port", "has no usable host", "http://192.0.2.1:/", SystemRescue{}},
+		{"half an address", "has no usable host", "http://192.0.2/", SystemRescue{}},
+		{"bracket", "hand to a shell", "http://192.0.2.1/[a]/", SystemRescue{}},
 		{"live by HTTP", "always copied", web, SystemRescue{CopyToRAM: CopyNever}},
 		{"live by TFTP", "always copied", "tftp://192.0.2.1/", SystemRescue{CopyToRAM: CopyNever}},
 		{"copy mode", "use CopyAuto", web, SystemRescue{CopyToRAM: 3}},
@@ -78,7 +92,14 @@ func TestParamsRefuses(t *testing.T) {
 		{"blank", "give one parameter per element", web, SystemRescue{Extra: []string{"a b"}}},
 		{"too many", "keep to 256", web, SystemRescue{Extra: make([]string, 257)}},
 		{"too long", "the kernel keeps 2047", web, SystemRescue{Extra: []string{strings.Repeat("x", 2000)}}},
-		{"bad BOOTIF", "use BOOTIF()", web, SystemRescue{Extra: []string{"BOOTIF=01-AA-00-00-00-00-00"}}},
+		{"BOOTIF", "set AnyInterface on the entry", web, SystemRescue{Extra: []string{"BOOTIF=01-02-00-00-00-00-01"}}},
+		{"bad BOOTIF", "set AnyInterface on the entry", web, SystemRescue{Extra: []string{"BOOTIF=01-AA-00-00-00-00-00"}}},
+		{"architecture by Extra", "set Arch", web, SystemRescue{Extra: []string{"arch=i686"}}},
+		{"local device", "names a local medium", web, SystemRescue{Extra: []string{"archisodevice=/dev/sr0"}}},
+		{"local label", "names a local medium", web, SystemRescue{Extra: []string{"archisolabel=RESCUE"}}},
+		{"device of an image", "names a local medium", web, SystemRescue{Extra: []string{"img_dev=/dev/sda1"}}},
+		{"label of an image", "names a local medium", web, SystemRescue{Extra: []string{"img_label=data"}}},
+		{"image", "names a local medium", web, SystemRescue{Extra: []string{"img_loop=rescue.iso"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			params, err := test.s.Params(parseURL(test.root))
@@ -94,6 +115,23 @@ func TestParamsRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "give the URL of the root file system")
 	_, err = SystemRescue{Keymap: "ä", BaseDir: "/", Arch: "x"}.Params(nil)
 	require.Len(t, strings.Split(err.Error(), "\n"), 4, "all problems at once")
+}
+
+// A path without its slash would become a part of the host.
+func TestURLWithoutSlash(t *testing.T) {
+	for _, scheme := range []string{"http", "https", "tftp", "nfs", "nbd"} {
+		for _, path := range []string{"", "rescue/", "rescue", "@192.0.2.66/", ":81/"} {
+			u := &url.URL{Scheme: scheme, Host: "192.0.2.1", Path: path}
+			_, err := SystemRescue{}.Params(u)
+			require.ErrorContains(t, err, "has no path that begins with a slash", "%s %q", scheme, path)
+			for _, b := range []Bases{{HTTP: u}, {TFTP: u}} {
+				for _, r := range []Renderer{PXELinux{}, IPXE{}} {
+					_, err := r.Render(plainMenu(), b)
+					require.Error(t, err)
+				}
+			}
+		}
+	}
 }
 
 // entryNames lists what a menu offers.

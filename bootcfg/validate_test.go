@@ -129,8 +129,8 @@ func TestRenderRefuses(t *testing.T) {
 		{"https", "has the wrong scheme", pxelinux, plainMenu(), http("https://192.0.2.1/")},
 		{"tftp as http", "has the wrong scheme", both, plainMenu(), http("tftp://192.0.2.1/")},
 		{"no slash", "does not end in a slash", both, plainMenu(), http("http://192.0.2.1/a")},
-		{"query", "put tokens into the path", both, plainMenu(), http("http://192.0.2.1/?a/")},
-		{"user", "put tokens into the path", both, plainMenu(), http("http://u@192.0.2.1/")},
+		{"query", "put tokens in the path", both, plainMenu(), http("http://192.0.2.1/?a/")},
+		{"user", "put tokens in the path", both, plainMenu(), http("http://u@192.0.2.1/")},
 		{"no host", "has no usable host", both, plainMenu(), http("http:///")},
 		{"odd host", "has no usable host", both, plainMenu(), http("http://a$b/")},
 		{"zone", "has no usable host", both, plainMenu(), http("http://[fe80::1%25eth0]/")},
@@ -219,7 +219,8 @@ func TestProbe(t *testing.T) {
 		require.False(t, ok, name)
 		require.Equal(t, Probe{}, got)
 	}
-	for name, want := range map[string]bool{"boot.ipxe": true, "/~b1/boot.ipxe": true, "autoexec.ipxe": true, "a/autoexec.ipxe": true,
+	for name, want := range map[string]bool{"boot.ipxe": true, "/~b1/boot.ipxe": true, "a/boot.ipxe": true,
+		"autoexec.ipxe": false, "a/autoexec.ipxe": false, // iPXE runs it without a network
 		"Boot.ipxe": false, "xboot.ipxe": false, "boot.ipxe/": false, "": false, "pxelinux.cfg/default": false} {
 		got, ok := IPXE{}.Probe(name)
 		require.Equal(t, want, ok, name)

@@ -17,6 +17,10 @@ const pieceSize = 64 << 10
 // progressInterval is the least time between two calls of Trace.Progress.
 const progressInterval = time.Second
 
+// bodyPatience is how long net/http may read the body of a request after the
+// answer: enough for a client that has sent it to read the answer undisturbed.
+const bodyPatience = time.Second
+
 // answer is the http.ResponseWriter of one request. It sets a new write
 // deadline before every piece, counts, and remembers how sending ended.
 //
@@ -27,6 +31,7 @@ type answer struct {
 	files    *Files
 	request  *http.Request
 	name     string
+	size     int64 // of the file
 	control  *http.ResponseController
 	patience time.Duration // for one piece; 0: no deadlines
 	reported time.Time     // when Trace.Progress was last called
@@ -94,6 +99,14 @@ func (a *answer) arm() {
 	}
 }
 
+// rejectBody ends the connection after the answer. Otherwise net/http would wait
+// for the body before it answers, and it does so after the answer in any case,
+// without a time limit of its own: hence the deadline, where w has any.
+func (a *answer) rejectBody() {
+	a.Header().Set("Connection", "close")
+	_ = a.control.SetReadDeadline(time.Now().Add(bodyPatience))
+}
+
 // progress reports to the trace, now and then.
 func (a *answer) progress() {
 	trace := a.files.Trace
@@ -106,7 +119,7 @@ func (a *answer) progress() {
 	}
 	if now.Sub(a.reported) >= progressInterval {
 		a.reported = now
-		trace.Progress(a.request, a.name, a.bytes)
+		trace.Progress(a.request, a.name, a.bytes, a.size)
 	}
 }
 

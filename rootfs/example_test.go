@@ -46,7 +46,7 @@ func ExampleNFS() {
 	fmt.Println(rootfs.NFS{Export: "files.example:/srv/rescue"}.Validate())
 	// Output:
 	// nfs://192.0.2.9/srv/rescue [soft] true
-	// rootfs: NFS.Export "files.example:/srv/rescue": must begin with a dotted IPv4 address: boot code resolves no names and mounts NFS over IPv4 only
+	// rootfs: NFS.Export "files.example:/srv/rescue" must begin with a dotted IPv4 address: boot code resolves no names and mounts NFS over IPv4 only
 }
 
 func ExampleFiles() {

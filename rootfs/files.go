@@ -22,19 +22,21 @@ var ErrStalled = errors.New("rootfs: client stalled")
 // ready. The fields must not change while it serves, and a Files must not be
 // copied. It may be used by many servers at once.
 //
-// It answers GET and HEAD. A path is decoded once, repeated slashes count as
-// one, and there are no redirects, no directory lists and no content encodings:
-// firmware copes with none of them. So mount it without [http.ServeMux], which
-// redirects paths that are not clean. Answers of whole files, of byte ranges and
-// to conditional requests follow RFC 9110, with Content-Length always and a
+// It answers GET and HEAD; a request with a body is refused at once, and its
+// connection closed. A path is decoded once, repeated slashes count as one, and
+// there are no redirects, no directory lists and no content encodings: firmware
+// copes with none of them. So mount it without [http.ServeMux], which redirects
+// paths that are not clean. Answers of whole files, of byte ranges and to
+// conditional requests follow RFC 9110, with Content-Length always and a
 // Content-Type that UEFI HTTP Boot knows. What the client reads of an error is
 // the text of its status and nothing else.
 //
 // Entity tags are strong and made of the file's size, modification time, inode
 // and place in the image that it lies in, so they survive a restart and a
-// request never hashes a gigabyte. A file without a modification time has no
-// entity tag, since nothing cheap would tell when it changes; give files in
-// memory a time to have one.
+// request never hashes a gigabyte. Since copies of a file have inodes of their
+// own, replicas of one image behind one address give it different tags. A file
+// without a modification time has no entity tag, since nothing cheap would tell
+// when it changes; give files in memory a time to have one.
 //
 // A file that turns out shorter than its size ends in an aborted connection.
 //
@@ -57,8 +59,9 @@ type Files struct {
 	// that says where in f it lies in one piece, and f's own identity goes into
 	// the entity tag.
 	//
-	// Errors that are [fs.ErrNotExist] become status 404, [fs.ErrPermission]
-	// 403, [fs.ErrInvalid] 400, all others 500. A directory is a 404.
+	// Errors that are [fs.ErrNotExist] or [fs.ErrInvalid] become status 404,
+	// [fs.ErrPermission] 403, a lack of file descriptors or memory 503 with
+	// Retry-After, which iPXE heeds, all others 500. A directory is a 404.
 	Open func(ctx context.Context, name string) (fs.File, error)
 
 	// MinRate is how many bytes a second a client must take at least, measured
@@ -77,6 +80,10 @@ type Files struct {
 
 	buffers sync.Pool // of *[pieceSize]byte
 }
+
+// retryAfter is when a client is to ask again if the system has run out of
+// something, in seconds: a transfer or two may have ended by then.
+const retryAfter = "5"
 
 // defaultMinRate is the MinRate that zero means; its comment says why.
 const defaultMinRate = 1024
@@ -97,6 +104,10 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.patience = max(time.Second, time.Duration(pieceSize*int64(time.Second)/rate))
 	}
 
+	hasBody := r.ContentLength != 0
+	if hasBody {
+		a.rejectBody()
+	}
 	name, status := fileName(r.URL.Path)
 	a.name = name
 	var result Result
@@ -105,6 +116,9 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, HEAD")
 		a.refuse(http.StatusMethodNotAllowed)
 		result.Err = fmt.Errorf("rootfs: method %q is neither GET nor HEAD", r.Method)
+	case hasBody:
+		a.refuse(http.StatusBadRequest)
+		result.Err = fmt.Errorf("rootfs: %s request with a body: files are asked for without one", r.Method)
 	case status != 0:
 		a.refuse(status)
 		result.Err = fmt.Errorf("rootfs: path %.100q names no file", r.URL.Path)
@@ -144,6 +158,7 @@ func (f *Files) serve(a *answer) (result Result) {
 	}
 
 	size := info.Size()
+	a.size = size
 	request, ignored := a.request, false
 	if ranges, ok := request.Header["Range"]; ok {
 		// RFC 9110 section 14.2 defines ranges for GET alone.
@@ -190,14 +205,18 @@ func (f *Files) open(ctx context.Context, name string) (fs.File, error) {
 func statusOf(err error) int {
 	switch {
 	case errors.Is(err, fs.ErrNotExist),
+		// A name that the source does not take: not a fault of the request's
+		// syntax, which was checked before.
+		errors.Is(err, fs.ErrInvalid),
 		// What a path gets that goes on below a file, or is too long for the
 		// system below: there is no such file either.
 		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG):
 		return http.StatusNotFound
 	case errors.Is(err, fs.ErrPermission):
 		return http.StatusForbidden
-	case errors.Is(err, fs.ErrInvalid):
-		return http.StatusBadRequest
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE),
+		errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EAGAIN):
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
 }
@@ -208,6 +227,9 @@ func (a *answer) refuse(status int) {
 	header := a.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(text)))
+	if status == http.StatusServiceUnavailable {
+		header.Set("Retry-After", retryAfter)
+	}
 	a.WriteHeader(status)
 	_, _ = io.WriteString(a, text)
 }

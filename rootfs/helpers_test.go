@@ -102,13 +102,14 @@ func serve(t testing.TB, h http.Handler) *httptest.Server {
 
 // record is a Trace that keeps what it is told.
 type record struct {
-	mu       sync.Mutex
-	started  []string
-	sizes    []int64
-	progress []int64
-	names    []string
-	results  []rootfs.Result
-	done     chan rootfs.Result
+	mu            sync.Mutex
+	started       []string
+	sizes         []int64
+	progress      []int64
+	progressSizes []int64
+	names         []string
+	results       []rootfs.Result
+	done          chan rootfs.Result
 }
 
 func newRecord() *record { return &record{done: make(chan rootfs.Result, 100)} }
@@ -120,10 +121,10 @@ func (c *record) trace() *rootfs.Trace {
 			defer c.mu.Unlock()
 			c.started, c.sizes = append(c.started, name), append(c.sizes, size)
 		},
-		Progress: func(_ *http.Request, _ string, n int64) {
+		Progress: func(_ *http.Request, _ string, n, size int64) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.progress = append(c.progress, n)
+			c.progress, c.progressSizes = append(c.progress, n), append(c.progressSizes, size)
 		},
 		Done: func(_ *http.Request, name string, result rootfs.Result) {
 			c.mu.Lock()

@@ -3,6 +3,8 @@ package rootfs
 import (
 	"fmt"
 	"net/url"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
 )
 
 // HTTP is a root file system that comes over HTTP or HTTPS. The zero value
@@ -14,8 +16,8 @@ type HTTP struct {
 	// Base is a web server elsewhere that has the same tree of files. It must
 	// be absolute with the scheme http or https and end in "/", because boot
 	// code appends file names to it. Boot code also passes it through a shell
-	// as root, so it may contain only A-Z a-z 0-9 and ._~:/@%+=,[]- and
-	// neither user, query nor fragment: put tokens in the path. Prefer an
+	// as root, so its path may contain only A-Z a-z 0-9 and ._~:/@%+=,- and it
+	// has neither user, query nor fragment: put tokens in the path. Prefer an
 	// address to a host name, since not every machine has DNS this early.
 	// Nil: this server.
 	Base *url.URL
@@ -26,10 +28,7 @@ func (h HTTP) Validate() error {
 	if h.Base == nil {
 		return nil
 	}
-	if err := checkBase(h.Base); err != nil {
-		return fmt.Errorf("rootfs: HTTP.Base %q: %w", h.Base.Redacted(), err)
-	}
-	return nil
+	return checkBase("HTTP.Base", h.Base)
 }
 
 // RootURL returns Base or, when that is nil, the target's own HTTP base. It
@@ -46,12 +45,24 @@ func (h HTTP) RootURL(t Target) (*url.URL, error) {
 			}
 		}
 		base = t.HTTP
-		if err := checkBase(base); err != nil {
-			return nil, fmt.Errorf("rootfs: Target.HTTP %q: %w", base.Redacted(), err)
+		if err := checkBase("Target.HTTP", base); err != nil {
+			return nil, err
 		}
 	} else if err := h.Validate(); err != nil {
 		return nil, err
 	}
 	u := *base
 	return &u, nil
+}
+
+// checkBase reports why boot code could not append file names to u.
+func checkBase(field string, u *url.URL) error {
+	f := bootvalue.CheckBase(u, "http", "https")
+	if f.OK() {
+		f = bootvalue.CheckSafe(u.EscapedPath())
+	}
+	if f.OK() {
+		return nil
+	}
+	return fmt.Errorf("rootfs: %s %q %s", field, u.Redacted(), f)
 }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
 )
 
 // NFS is a root file system on an NFS server that runs elsewhere, or beside
@@ -35,12 +35,10 @@ type NFS struct {
 // Validate reports what is wrong with Export and Options.
 func (n NFS) Validate() error {
 	if _, _, err := n.parse(); err != nil {
-		return fmt.Errorf("rootfs: NFS.Export %q: %w", n.Export, err)
+		return fmt.Errorf("rootfs: NFS.Export %q %w", n.Export, err)
 	}
-	for _, option := range n.Options {
-		if err := checkNFSOption(option); err != nil {
-			return fmt.Errorf("rootfs: NFS.Options: %q %w", option, err)
-		}
+	if bad, f := bootvalue.CheckNFSOptions(n.Options); !f.OK() {
+		return fmt.Errorf("rootfs: NFS.Options: %q %s", bad, f)
 	}
 	return nil
 }
@@ -84,53 +82,11 @@ func (n NFS) parse() (addr netip.Addr, dir string, err error) {
 	if err != nil || !addr.Is4() {
 		return addr, "", errors.New("must begin with a dotted IPv4 address: boot code resolves no names and mounts NFS over IPv4 only")
 	}
-	if addr.IsUnspecified() || addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return addr, "", fmt.Errorf("must have the address of one machine, not %s", addr)
+	if f := bootvalue.CheckAddr(addr); !f.OK() {
+		return addr, "", fmt.Errorf("begins with %s, which %s", addr, f)
 	}
-	if !path.IsAbs(dir) {
-		return addr, "", errors.New(`must have a path that begins with "/" after the colon`)
-	}
-	if clean := path.Clean(dir); clean != dir {
-		return addr, "", fmt.Errorf("must have a clean path: write it as %q", addr.String()+":"+clean)
-	}
-	// Percent signs and brackets would read differently in a URL and in a mount
-	// command, so they are refused although a shell leaves them alone.
-	for _, r := range dir {
-		if r >= 0x80 || !safeByte(byte(r)) || strings.ContainsRune("%[]", r) {
-			return addr, "", fmt.Errorf("must not contain %q: boot code passes the path through a shell; export it under a plainer name", r)
-		}
+	if f := bootvalue.CheckExportPath(dir); !f.OK() {
+		return addr, "", errors.New(f.String())
 	}
 	return addr, dir, nil
-}
-
-// checkNFSOption reports why klibc's nfsmount would refuse option, and with it
-// the whole mount. Its errors are halves of sentences that follow the option.
-// The list is that of the oldest nfsmount in use, mkinitcpio-nfs-utils, which
-// the later ones only add to.
-func checkNFSOption(option string) error {
-	name, value, hasValue := strings.Cut(option, "=")
-	switch name {
-	case "port", "rsize", "wsize", "timeo", "retrans", "acregmin", "acregmax", "acdirmin", "acdirmax":
-		n, err := strconv.ParseUint(value, 10, 31)
-		switch {
-		case !hasValue || err != nil:
-			return errors.New(`must be a name, "=" and a whole number`)
-		case value != strconv.FormatUint(n, 10):
-			return errors.New("must have a number without leading zeros, which boot code reads as octal")
-		case name == "port" && (n == 0 || n > 65535):
-			return errors.New("must be a port from 1 to 65535")
-		}
-		return nil
-	case "soft", "hard", "intr", "nointr", "posix", "noposix", "cto", "nocto", "ac", "noac",
-		"lock", "nolock", "v2", "v3", "tcp", "udp", "ro", "rw":
-		if hasValue {
-			return errors.New("must not have a value")
-		}
-		return nil
-	case "vers", "nfsvers", "v4":
-		return errors.New(`is not known to boot code: write "v3", the only version to count on`)
-	case "mountport", "mountproto", "mountvers":
-		return errors.New("is not known to boot code, which asks the portmapper of the NFS server: run one on port 111")
-	}
-	return errors.New("is not an option of klibc's nfsmount, which refuses the mount because of it: leave it out")
 }

@@ -165,7 +165,7 @@ func TestW014_NoRedirects(t *testing.T) {
 	require.Equal(t, noise(10), body(t, rawRecorder(files, "//dir//index.html")))
 }
 
-func TestErrorsBecomeStatuses(t *testing.T) {
+func TestI005_ErrorsBecomeStatuses(t *testing.T) {
 	hidden := "/srv/secret/place"
 	tests := []struct {
 		name   string
@@ -176,7 +176,11 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		{"below a file", &fs.PathError{Op: "open", Path: hidden, Err: syscall.ENOTDIR}, 404},
 		{"name too long", &fs.PathError{Op: "open", Path: hidden, Err: syscall.ENAMETOOLONG}, 404},
 		{"forbidden", fmt.Errorf("%s: %w", hidden, fs.ErrPermission), 403},
-		{"invalid", &fs.PathError{Op: "open", Path: hidden, Err: fs.ErrInvalid}, 400},
+		{"invalid", &fs.PathError{Op: "open", Path: hidden, Err: fs.ErrInvalid}, 404},
+		{"out of descriptors", &fs.PathError{Op: "open", Path: hidden, Err: syscall.EMFILE}, 503},
+		{"system out of descriptors", &fs.PathError{Op: "open", Path: hidden, Err: syscall.ENFILE}, 503},
+		{"out of memory", &fs.PathError{Op: "open", Path: hidden, Err: syscall.ENOMEM}, 503},
+		{"try again", &fs.PathError{Op: "open", Path: hidden, Err: syscall.EAGAIN}, 503},
 		{"anything else", errors.New("disk " + hidden + " on fire"), 500},
 	}
 	for _, test := range tests {
@@ -188,6 +192,11 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 			text := http.StatusText(test.status) + "\n"
 			require.Equal(t, text, string(body(t, r)))
 			require.Empty(t, r.Header.Get("ETag"))
+			wait := ""
+			if test.status == 503 {
+				wait = "5" // I-005: iPXE asks again after so many seconds
+			}
+			require.Equal(t, wait, r.Header.Get("Retry-After"))
 			result := <-seen.done
 			require.Equal(t, rootfs.Result{Status: test.status, Bytes: int64(len(text)), Err: test.err}, result)
 			require.Empty(t, seen.started)

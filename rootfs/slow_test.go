@@ -216,6 +216,9 @@ func TestProgressIsBounded(t *testing.T) {
 	require.NotEmpty(t, seen.progress)
 	require.LessOrEqual(t, len(seen.progress), 6)
 	require.IsIncreasing(t, seen.progress)
+	for _, size := range seen.progressSizes {
+		require.Equal(t, int64(1<<20), size)
+	}
 	require.Equal(t, rootfs.Result{Status: 200, Bytes: 1 << 20, Size: 1 << 20}, <-seen.done)
 }
 

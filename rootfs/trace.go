@@ -12,8 +12,9 @@ type Trace struct {
 	Start func(r *http.Request, name string, size int64)
 
 	// Progress says how many bytes of the body have been handed to the
-	// connection, at most once a second and not at the end.
-	Progress func(r *http.Request, name string, bytes int64)
+	// connection, at most once a second and not at the end. Size is the size of
+	// the file; a range of it ends at fewer bytes.
+	Progress func(r *http.Request, name string, bytes, size int64)
 
 	// Done is the end of every request, also of those that were refused. The
 	// name is empty when the path was no name of a file.

@@ -33,7 +33,8 @@ var parts = []string{"asset", "bootcfg", "dhcp", "rootfs", "tftp"}
 // modules are the other modules that a folder may import, and the folders below
 // it, outside its tests. What is not listed may import none.
 var modules = map[string][]string{
-	".":    {"github.com/insomniacslk/dhcp"}, // the DHCP codec, whose types dhcp shows
+	// The DHCP codec, whose types dhcp shows, and the bound on HTTP connections.
+	".":    {"github.com/insomniacslk/dhcp", "golang.org/x/net"},
 	"dhcp": {"github.com/insomniacslk/dhcp"},
 	// Sockets with packet information, and system calls that os and net lack.
 	// testify is for the packages that only tests import; a public package that
