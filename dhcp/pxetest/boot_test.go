@@ -112,9 +112,9 @@ func TestBoot(t *testing.T) {
 		{"BIOS undionly", pxetest.BIOSPXE, "undionly.kpxe", "http://192.0.2.1/boot.ipxe", false, []string{"firmware", "iPXE", "initramfs"},
 			[]string{"undionly.kpxe", "http://192.0.2.1/boot.ipxe"}, 0},
 		{"UEFI iPXE", pxetest.UEFIx64, "ipxe.efi", "http://192.0.2.1/boot.ipxe", false, []string{"firmware", "iPXE", "initramfs"},
-			[]string{"ipxe.efi", "http://192.0.2.1/boot.ipxe"}, 0},
+			[]string{"ipxe.efi", "http://192.0.2.1/boot.ipxe"}, 1},
 		{"UEFI snponly, script and kernel by TFTP", pxetest.UEFIx64, "snponly.efi", "boot.ipxe", true, []string{"firmware", "iPXE", "initramfs"},
-			[]string{"snponly.efi", "boot.ipxe"}, 0},
+			[]string{"snponly.efi", "boot.ipxe"}, 1},
 		{"iPXE ROM", pxetest.IPXEROM, "", "http://192.0.2.1/boot.ipxe", false, []string{"iPXE", "initramfs"},
 			[]string{"http://192.0.2.1/boot.ipxe"}, 0},
 		{"iPXE ROM given lpxelinux", pxetest.IPXEROM, "", "boot/lpxelinux.0", false, []string{"iPXE", "initramfs"},
@@ -209,8 +209,8 @@ func TestWhatMachinesSend(t *testing.T) {
 		}
 		require.Equal(t, "PXEClient:Arch:00007:UNDI:003016", p[0].ClassIdentifier())
 		require.Equal(t, []byte{1, 3, 6, 12, 15, 17, 26, 28, 40, 119}, p[4].Options.Get(dhcpv4.OptionParameterRequestList))
-		// Probe of the size, then the transfer.
-		require.Equal(t, []string{"ipxe.efi", "ipxe.efi", "boot.ipxe"}, server.names()[:3])
+		// Probe of the size, then the transfer; what iPXE looks for first.
+		require.Equal(t, []string{"ipxe.efi", "ipxe.efi", "autoexec.ipxe", "boot.ipxe"}, server.names()[:4])
 	})
 }
 

@@ -31,8 +31,8 @@
 //     and runs it by its name: pxelinux.0 and lpxelinux.0 look for ldlinux.c32 and
 //     pxelinux.cfg/..., undionly.kpxe becomes iPXE.
 //   - UEFIx64 has EDK2's stack: a size probe that ends in ERROR 8, then the
-//     transfer; ipxe.efi and snponly.efi become iPXE, which makes a DHCP exchange of
-//     its own and wants a script.
+//     transfer; ipxe.efi and snponly.efi become iPXE, which asks for autoexec.ipxe
+//     beside itself, makes a DHCP exchange of its own and wants a script.
 //   - IPXEROM begins as iPXE.
 //
 // Programs are not executed: their names decide, so any bytes do for a loader, a

@@ -16,6 +16,7 @@ var (
 	ErrNoAck       = errors.New("no DHCP ACK")
 	ErrNAK         = errors.New("refused by DHCP NAK")
 	ErrLoader      = errors.New("the boot file is nothing that this firmware can run")
+	ErrAutoexec    = errors.New("autoexec.ipxe is no script that begins with dhcp: UEFI builds of iPXE run it before they have an address")
 	ErrChainLoop   = errors.New("chain loop")
 	ErrNoConfig    = errors.New("no configuration file found")
 	ErrConfig      = errors.New("the loader cannot use its configuration")

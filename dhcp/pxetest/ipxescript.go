@@ -121,6 +121,17 @@ func parseIPXEScript(text string) (lines []ipxeLine, labels map[string]int) {
 	return lines, labels
 }
 
+// firstCommand returns the name of a script's first command, "" if it has none.
+func firstCommand(text string) string {
+	lines, _ := parseIPXEScript(text)
+	for _, line := range lines {
+		if word := line.words[0]; word[0] != '#' {
+			return word
+		}
+	}
+	return ""
+}
+
 // isBlank is C's isspace: no other blanks divide words in iPXE.
 func isBlank(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) }
 

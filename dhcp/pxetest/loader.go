@@ -87,10 +87,39 @@ func (r *run) romBootFile() error {
 		return r.pxelinux(at, kind == loaderLPXELinux)
 	}
 	r.ipxe = true
+	if kind == loaderIPXEUEFI {
+		if done, err := r.autoexec(at); done || err != nil {
+			return err
+		}
+	}
 	if err := r.dhcp(exchangeOf(r.m.Firmware, true, r.m.HardwareAddr, r.uuid), StageDiscover, StageLease); err != nil {
 		return err
 	}
 	return r.ipxeBootFile()
+}
+
+// autoexecName is the script that iPXE for UEFI looks for beside itself.
+const autoexecName = "autoexec.ipxe"
+
+// autoexec is what iPXE for UEFI does first since 2021: while it still has the
+// firmware's network stack it fetches autoexec.ipxe by TFTP, and runs it instead
+// of anything else that it would do. It has no address then, so a script that
+// does not ask for one with its first command cannot go on. Without the file, or
+// if fetching it fails, iPXE goes its usual way.
+func (r *run) autoexec(loader source) (done bool, err error) {
+	at := tftpSource(r.nextServer(), loader.name[:strings.LastIndexByte(loader.name, '/')+1]+autoexecName)
+	text, err := r.fetchText(romAgent(r.m.Firmware), StageConfig, at)
+	switch {
+	case r.ctx.Err() != nil:
+		return true, err
+	case err != nil:
+		return false, nil
+	}
+	if first := firstCommand(text); !isIPXEScript(text) || first != "dhcp" && first != "ifconf" {
+		return true, fmt.Errorf("%w: %q", ErrAutoexec, at)
+	}
+	r.boot.Config = at.String()
+	return true, r.ipxeScript(text, at)
 }
 
 // ipxeBootFile is iPXE after its DHCP exchange.

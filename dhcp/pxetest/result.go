@@ -39,7 +39,8 @@ type Boot struct {
 	// Files is all that was fetched, in order.
 	Files []File
 	// Missing is what was asked for and answered "not found", in order: loaders
-	// probe.
+	// probe. An iPXE that UEFI firmware has loaded asks for autoexec.ipxe beside
+	// itself and is best told that there is none: see ErrAutoexec.
 	Missing []string
 }
 
