@@ -139,6 +139,8 @@ func TestEveryFirmwareBootsToAVerifiedRoot(t *testing.T) {
 	script := slices.Concat(ask, load)
 	withLoader := slices.Concat(ask, []pxe.Stage{pxe.StageLoader}, load)
 	chained := slices.Concat(ask, []pxe.Stage{pxe.StageLoader, pxe.StageDiscover, pxe.StageRequest}, load)
+	// An iPXE for UEFI looks for autoexec.ipxe first, and does without.
+	uefi := slices.Concat(ask, []pxe.Stage{pxe.StageLoader, pxe.StageFile, pxe.StageDiscover, pxe.StageRequest}, load)
 	tests := map[string]struct {
 		firmware pxetest.Firmware
 		family   dhcp.Family
@@ -148,7 +150,7 @@ func TestEveryFirmwareBootsToAVerifiedRoot(t *testing.T) {
 	}{
 		"BIOS PXE, lpxelinux": {pxetest.BIOSPXE, 0, "lpxelinux.0", 2, withLoader},
 		"BIOS PXE, undionly":  {pxetest.BIOSPXE, dhcp.FamilyIPXE, "undionly.kpxe", 3, chained},
-		"UEFI x64 PXE, iPXE":  {pxetest.UEFIx64, 0, "snponly.efi", 3, chained},
+		"UEFI x64 PXE, iPXE":  {pxetest.UEFIx64, 0, "snponly.efi", 3, uefi},
 		"iPXE ROM":            {pxetest.IPXEROM, 0, "boot.ipxe", 2, script},
 		"iPXE ROM, lpxelinux": {pxetest.IPXEROM, dhcp.FamilyPXELinux, "lpxelinux.0", 2, withLoader},
 	}

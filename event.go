@@ -67,7 +67,8 @@ type Event struct {
 	// Aborted says that the machine broke off. Firmware does so after asking
 	// for a file's size; it is no failure.
 	Aborted bool
-	// Err is why the step failed. Its text may name internals: it is for the
+	// Err is why the step failed. Loaders probe for files: one that wraps
+	// fs.ErrNotExist is the ordinary answer to that. Its text may name internals: it is for the
 	// operator, and never went to the machine.
 	Err error
 	// Drop is why a message was thrown away, by the name that the service's

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -88,7 +90,9 @@ func (s *screen) step(step pxetest.Step) {
 	if step.Bytes > 0 {
 		note = size(step.Bytes)
 	}
-	if step.Err != nil {
+	if errors.Is(step.Err, fs.ErrNotExist) {
+		note = "not there" // loaders probe
+	} else if step.Err != nil {
 		mark, note = s.paint(red, "failed"), step.Err.Error()
 	}
 	s.println(fmt.Sprintf("%s %8s  %-9s %-44s %10s", mark,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -47,6 +49,8 @@ func (t *timeline) add(e pxe.Event) {
 	r.end, r.open = e.Time, !ends
 	r.bytes = max(r.bytes, e.Bytes)
 	switch {
+	case errors.Is(e.Err, fs.ErrNotExist):
+		r.note = "not there"
 	case e.Err != nil:
 		r.note = "failed: " + e.Err.Error()
 	case e.Drop != "":
