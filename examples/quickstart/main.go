@@ -17,8 +17,9 @@ import (
 	"github.com/pxekit/pxe/dhcp/pxetest"
 )
 
-// limit bounds the whole run: nothing here takes that long.
-const limit = 10 * time.Minute
+// limit bounds the whole run: an emulated machine that boots a real SystemRescue
+// takes longest.
+const limit = 30 * time.Minute
 
 const usage = `usage: quickstart [-vm] [-media PATH] [-firmware bios|uefi|ipxe]
 

@@ -23,8 +23,9 @@ const (
 	// realMemory is what SystemRescue needs: its root file system is copied to
 	// memory.
 	realMemory = 4096 // MiB
-	// upLine is what the made medium's system prints when it is up.
-	upLine = "PXEKIT up"
+	// upLine matches what is printed when the system is up: the made medium's, or
+	// SystemRescue's.
+	upLine = `PXEKIT up|login:|Welcome to SystemRescue`
 )
 
 // bootVM boots a virtual machine from the same Server as the simulation. This
@@ -55,7 +56,6 @@ func bootVM(ctx context.Context, screen *screen, media string) error {
 		NICs:     []vm.NIC{{Network: network, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}},
 	}
 	booter := pxe.SystemRescue{Checksum: true, Timeout: time.Second, Extra: []string{"console=tty0", "console=ttyS0,115200"}}
-	until := upLine
 	if media == "" {
 		screen.headline("making a medium out of this system's kernel and tools …")
 		medium, err := vm.BuildMedium(ctx, "")
@@ -65,7 +65,6 @@ func bootVM(ctx context.Context, screen *screen, media string) error {
 		media = medium.ISO
 	} else {
 		machine.Memory = realMemory
-		until = `login:|Welcome to SystemRescue`
 	}
 	iso, err := asset.OpenISO(media)
 	if err != nil {
@@ -94,7 +93,7 @@ func bootVM(ctx context.Context, screen *screen, media string) error {
 	screen.headline("machine    QEMU without KVM: this takes half a minute; ^C ends it")
 	screen.headline("")
 
-	bootErr := watch(ctx, screen, machine, until)
+	bootErr := watch(ctx, screen, machine, upLine)
 	if err := srv.Shutdown(ctx); err != nil {
 		srv.Close()
 	}
