@@ -162,6 +162,9 @@ func checkLine(s string, limit int) flaw {
 	return flaw{}
 }
 
+// maxLine is what fits on a loader's screen, in bytes.
+const maxLine = 78
+
 // checkText accepts a text of several lines. 78 columns fit beside the margin
 // of every loader's 80.
 func checkText(s string) flaw {
@@ -170,8 +173,8 @@ func checkText(s string) flaw {
 	}
 	for line := range strings.SplitSeq(s, "\n") {
 		switch {
-		case len(line) > 78:
-			return flaw{fmt.Sprintf("has a line of %d bytes", len(line)), "break lines after at most 78"}
+		case len(line) > maxLine:
+			return flaw{fmt.Sprintf("has a line of %d bytes", len(line)), fmt.Sprintf("break lines after at most %d", maxLine)}
 		case !isPrintable(line):
 			return flaw{"has something else than printable ASCII in it",
 				"loaders show nothing else: rewrite it, with blanks for tabs"}
