@@ -99,7 +99,7 @@ func InterfaceAddrs(name string) ([]netip.Prefix, error) {
 	if name != "" {
 		ifi, err := net.InterfaceByName(name)
 		if err != nil {
-			return nil, fmt.Errorf("no network interface named %q: %w", name, err)
+			return nil, fmt.Errorf("no network interface named %q", name)
 		}
 		ask = ifi.Addrs
 	}
