@@ -245,7 +245,7 @@ func TestNFSExport(t *testing.T) {
 
 func TestNFSOptions(t *testing.T) {
 	good := []string{"port=2049", "rsize=1048576", "wsize=8192", "timeo=600", "retrans=0", "acregmin=3", "acregmax=60",
-		"acdirmin=30", "acdirmax=60", "soft", "hard", "nolock", "v2", "v3", "tcp", "udp", "ro"}
+		"acdirmin=30", "acdirmax=60", "soft", "nolock", "v3", "tcp", "ro"}
 	require.NoError(t, rootfs.NFS{Export: "192.0.2.9:/srv", Options: good}.Validate())
 	bad := map[string]string{
 		"":                  "no option of klibc",

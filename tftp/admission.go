@@ -76,24 +76,27 @@ func (a *admission) enter(ctx context.Context, s session, limit, perClient int) 
 	// Those evicted end at once, unless a handler is stuck. Their number is
 	// bounded, too.
 	mayEvict := a.evicted < limit
-	if old := a.live[s]; old != nil {
-		if old.unheard != nil || old.silent() < resetSilence || !mayEvict {
-			return nil, nil, DropDuplicate
-		}
-		evicted = old
-		a.evict(old)
+	evicted = a.live[s]
+	if evicted != nil && (evicted.unheard != nil || evicted.silent() < resetSilence || !mayEvict) {
+		return nil, nil, DropDuplicate
 	}
 	// Nobody makes room for requests of the same address: each new transfer
 	// sends a packet, and a forged address must not get more than so many.
-	if c := a.clients[s.remote.Addr()]; c.all >= perClient || c.unheard >= unheardLimit(perClient) {
-		return nil, evicted, DropLimit
+	c := a.clients[s.remote.Addr()]
+	if evicted != nil {
+		c.all-- // its place becomes free, if the request is admitted at all
 	}
-	if len(a.live) >= limit {
+	if c.all >= perClient || c.unheard >= unheardLimit(perClient) {
+		return nil, nil, DropLimit
+	}
+	if evicted == nil && len(a.live) >= limit {
 		oldest := a.unheard.Front()
 		if oldest == nil || !mayEvict {
-			return nil, evicted, DropLimit
+			return nil, nil, DropLimit
 		}
 		evicted = oldest.Value.(*place)
+	}
+	if evicted != nil {
 		a.evict(evicted)
 	}
 

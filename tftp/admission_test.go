@@ -232,3 +232,25 @@ func TestHandlersThatHangAreBounded(t *testing.T) {
 		require.Equal(t, 3, superseded)
 	})
 }
+
+func TestARequestThatIsRefusedEndsNoOtherTransfer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a admission
+		of := func(port uint16) session {
+			return session{remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.9"), port), request: "x"}
+		}
+		live, _, why := a.enter(t.Context(), of(1), 100, 16)
+		require.Empty(t, why)
+		a.establish(live)
+		for port := range uint16(unheardLimit(16)) {
+			_, _, why := a.enter(t.Context(), of(100+port), 100, 16)
+			require.Empty(t, why)
+		}
+		time.Sleep(resetSilence + time.Second)
+		p, evicted, why := a.enter(t.Context(), of(1), 100, 16)
+		require.Nil(t, p)
+		require.Nil(t, evicted)
+		require.Equal(t, DropLimit, why)
+		require.NoError(t, live.ctx.Err())
+	})
+}

@@ -132,9 +132,17 @@ func TestCheckNFSOptions(t *testing.T) {
 	_, f := CheckNFSOptions(nil)
 	require.True(t, f.OK())
 	_, f = CheckNFSOptions([]string{"port=2049", "rsize=1048576", "wsize=8192", "timeo=600", "retrans=0", "acregmin=3", "acregmax=60",
-		"acdirmin=30", "acdirmax=60", "soft", "hard", "intr", "nointr", "posix", "noposix", "cto", "nocto", "ac", "noac",
-		"lock", "nolock", "v2", "v3", "tcp", "udp", "ro", "rw"})
+		"acdirmin=30", "acdirmax=60", "soft", "intr", "posix", "cto", "ac", "lock", "v2", "tcp", "ro"})
 	require.True(t, f.OK(), f)
+	_, f = CheckNFSOptions([]string{"hard", "nointr", "noposix", "nocto", "noac", "nolock", "v3", "udp", "rw"})
+	require.True(t, f.OK(), f)
+	for _, pair := range [][]string{
+		{"soft", "hard"}, {"rsize=8192", "rsize=32768"}, {"lock", "nolock"}, {"tcp", "udp"}, {"v2", "v3"}, {"ro", "rw"}, {"cto", "cto"},
+	} {
+		bad, f := CheckNFSOptions(pair)
+		require.Equal(t, pair[1], bad)
+		require.Contains(t, f.Problem, "contradicts")
+	}
 	for option, want := range map[string]string{
 		"": "no option of klibc", "acl": "no option of klibc", "noacl": "no option of klibc", "noatime": "no option of klibc",
 		"soft,hard": "no option of klibc", "soft;reboot": "no option of klibc",
@@ -149,7 +157,7 @@ func TestCheckNFSOptions(t *testing.T) {
 	}
 	bad, f := CheckNFSOptions([]string{"ro", "soft", "ro"})
 	require.Equal(t, "ro", bad)
-	require.Equal(t, "is there twice; keep one", f.String())
+	require.Equal(t, "is there twice, or contradicts another; keep one", f.String())
 }
 
 // A base that is accepted, written out with its path escaped, reads back as

@@ -13,16 +13,35 @@ import (
 // The list is that of the oldest nfsmount in use, mkinitcpio-nfs-utils, which
 // the later ones only add to.
 func CheckNFSOptions(options []string) (bad string, f Flaw) {
-	for i, option := range options {
+	var settings []string
+	for _, option := range options {
 		f := checkNFSOption(option)
-		if f.OK() && slices.Contains(options[:i], option) {
-			f = Flaw{"is there twice", "keep one"}
+		if f.OK() && slices.Contains(settings, setting(option)) {
+			f = Flaw{"is there twice, or contradicts another", "keep one"}
 		}
 		if !f.OK() {
 			return option, f
 		}
+		settings = append(settings, setting(option))
 	}
 	return "", Flaw{}
+}
+
+// setting returns what an option sets: one name for those that exclude each
+// other.
+func setting(option string) string {
+	name, _, _ := strings.Cut(option, "=")
+	switch name {
+	case "hard":
+		return "soft"
+	case "udp":
+		return "tcp"
+	case "v2":
+		return "v3"
+	case "rw":
+		return "ro"
+	}
+	return strings.TrimPrefix(name, "no")
 }
 
 func checkNFSOption(option string) Flaw {
