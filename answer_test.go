@@ -12,6 +12,7 @@ import (
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp/pxetest"
+	"github.com/pxekit/pxe/rootfs"
 )
 
 func TestAMachineThatHadNothingToBootIsAskedAboutAtItsNextStart(t *testing.T) {
@@ -109,10 +110,33 @@ func TestAServerOfManyNetworksNeedsEachInterface(t *testing.T) {
 }
 
 func TestSystemRescuesMistakesAreFoundBeforeAnySocketIsOpened(t *testing.T) {
-	srv := onLoopback()
-	srv.Booter = pxe.SystemRescue{Keymap: "de;rm -rf"}
-	err := srv.Validate()
-	require.ErrorContains(t, err, "setkmap")
-	require.ErrorContains(t, err, "rootfs.HTTP")
-	require.Less(t, len(err.Error()), 2000)
+	nfs := rootfs.NFS{Export: "192.0.2.9:/srv/rescue"}
+	twice := nfs
+	twice.Options = []string{"soft"}
+	var none *rootfs.HTTP
+	for name, test := range map[string]struct {
+		root   pxe.RootFSTransport
+		booter pxe.Booter
+		want   string // empty: no mistake
+	}{
+		"no root":                   {nil, pxe.SystemRescue{}, "rootfs.HTTP"},
+		"no root, by pointer":       {nil, &pxe.SystemRescue{}, "rootfs.HTTP"},
+		"a nil root":                {none, pxe.SystemRescue{}, "rootfs.HTTP"},
+		"a shell's character":       {&rootfs.HTTP{}, pxe.SystemRescue{Keymap: "de;rm -rf"}, "setkmap"},
+		"live over HTTP":            {&rootfs.HTTP{}, pxe.SystemRescue{CopyToRAM: bootcfg.CopyNever}, "NFS root"},
+		"live over NFS":             {nfs, pxe.SystemRescue{CopyToRAM: bootcfg.CopyNever, NFSOptions: []string{"soft"}}, ""},
+		"an NFS option given twice": {twice, pxe.SystemRescue{NFSOptions: []string{"hard"}}, "contradicts"},
+		"as it should be":           {&rootfs.HTTP{}, pxe.SystemRescue{Checksum: true}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := onLoopback()
+			srv.Root, srv.Booter = test.root, test.booter
+			err := srv.Validate()
+			if test.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, test.want)
+		})
+	}
 }

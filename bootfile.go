@@ -21,8 +21,11 @@ const scriptName = "boot.ipxe"
 // next. The boot was opened when the message was received.
 func (v *services) bootFile(ctx context.Context, r *dhcp.Request) (*dhcp.BootFile, error) {
 	b := v.registry.ofMachine(r.HardwareAddr())
-	if b == nil || v.server.Booter == nil {
+	if v.server.Booter == nil || len(r.HardwareAddr()) == 0 {
 		return nil, nil
+	}
+	if b == nil {
+		return nil, errors.New("the machine was forgotten: more machines came at once than MaxMachines")
 	}
 	menu, err := v.decide(ctx, b, r.YourAddr)
 	if err != nil || menu == nil {
@@ -70,7 +73,7 @@ func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := v.locateRoot(&m); err != nil {
+	if err := locateRoot(v.server.Root, &m, v.bases(m)); err != nil {
 		return nil, err
 	}
 	menu, err := v.server.Booter.Boot(ctx, &m)
@@ -88,22 +91,21 @@ func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, 
 	return menu, nil
 }
 
-// locateRoot asks the Server's Root where this machine reaches its root file
-// system.
-func (v *services) locateRoot(m *Machine) error {
-	if v.server.Root == nil {
+// locateRoot asks the transport where this machine, which finds our files below
+// bases, reaches its root file system.
+func locateRoot(root RootFSTransport, m *Machine, bases bootcfg.Bases) error {
+	if isNil(root) {
 		return nil
 	}
-	bases := v.bases(*m)
 	target := rootfs.Target{
 		Server: m.ServerAddr, HTTP: bases.HTTP, TFTP: bases.TFTP,
 		Machine: m.Addr, BootID: m.BootID,
 	}
 	var err error
-	if m.Root, err = v.server.Root.RootURL(target); err != nil {
+	if m.Root, err = root.RootURL(target); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	if mounter, ok := v.server.Root.(rootfs.Mounter); ok {
+	if mounter, ok := root.(rootfs.Mounter); ok {
 		if m.Mount, err = mounter.MountOptions(target); err != nil {
 			return fmt.Errorf("root file system: %w", err)
 		}

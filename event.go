@@ -50,7 +50,8 @@ type Event struct {
 	Boot string
 	// Machine is the hardware address, nil when not known.
 	Machine net.HardwareAddr
-	// Addr is the machine's address, zero while it has none.
+	// Addr is the machine's address: the one it has, or is about to be offered,
+	// or had in its boot before; zero when none is known.
 	Addr netip.Addr
 	// Stage says what the event is about.
 	Stage Stage

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 
 	"github.com/pxekit/pxe/bootcfg"
@@ -21,6 +22,8 @@ type Machine struct {
 	HardwareAddr net.HardwareAddr
 	// Addr is the address that it is about to be offered, or has.
 	Addr netip.Addr
+	// network is the subnet it was heard on, also through a relay.
+	network netip.Prefix
 	// UUID is the firmware's identifier (RFC 4578 section 2.3) in lower case
 	// with dashes; empty when it sent none.
 	UUID string
@@ -50,8 +53,12 @@ type Machine struct {
 // returned an error. Boot is called concurrently for different machines.
 //
 // A nil menu means that there is nothing to boot from us; the machine still
-// gets its address. After an error it gets no reply at all and asks again: it is
-// for passing trouble, not for machines that are unknown. The context ends at the Server's BootTimeout: firmware
+// gets its address, and is asked about again when it comes again. After an error
+// it gets no reply at all and asks again: that is for passing trouble, not for
+// machines that are unknown. A menu is read by several goroutines as long as the
+// boot lasts: do not change it after Boot returned it.
+//
+// The context ends at the Server's BootTimeout: firmware
 // waits a second or two, so decide from memory and do slow work beforehand.
 type Booter interface {
 	Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error)
@@ -71,9 +78,23 @@ type SystemRescue bootcfg.SystemRescue
 // errNoRoot is a mistake that every machine would meet.
 var errNoRoot = errors.New("SystemRescue needs a root file system: set the Server's Root, for example to &rootfs.HTTP{}")
 
-// Validate reports what no machine could boot with.
-func (s SystemRescue) Validate() error {
-	_, err := bootcfg.SystemRescue(s).Menu(&url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"})
+// check reports what no machine could boot with, given the Server's Root.
+func (s SystemRescue) check(root RootFSTransport) error {
+	if isNil(root) {
+		return errNoRoot
+	}
+	sample := Machine{
+		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, BootID: newBootID(),
+		Addr: netip.AddrFrom4([4]byte{192, 0, 2, 2}), ServerAddr: netip.AddrFrom4([4]byte{192, 0, 2, 1}),
+	}
+	err := locateRoot(root, &sample, bootcfg.Bases{
+		HTTP: &url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"},
+		TFTP: &url.URL{Scheme: "tftp", Host: "192.0.2.1", Path: "/"},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = s.Boot(context.Background(), &sample)
 	return err
 }
 
@@ -88,4 +109,10 @@ func (s SystemRescue) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error)
 		system.CopyToRAM = bootcfg.CopyNever
 	}
 	return system.Menu(m.Root)
+}
+
+// isNil reports whether an interface holds nothing, or a nil pointer.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
 }

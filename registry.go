@@ -21,18 +21,26 @@ const (
 	// gives up after four DISCOVERs, which take it a minute; who comes back
 	// later was started anew, and may be in another place.
 	bootPause = 90 * time.Second
+	// loaderPause is how long an iPXE that the firmware was given may take until
+	// it asks for its script: it may show a prompt of its own, or try the other
+	// network cards first.
+	loaderPause = 30 * time.Minute
 	// sameMessage is how late a copy of a message may come. It is short because
 	// some ROMs use one transaction ID for ever.
 	sameMessage = 5 * time.Second
+	// sameAttempt is the longest pause between two DISCOVERs of one attempt of
+	// firmware, with some reserve.
+	sameAttempt = 35 * time.Second
 )
 
 // registry knows which machine has which address and which boot it is in.
 // Later stages know only an address: TFTP and HTTP requests carry no MAC, and
 // some loaders ask for the same file name whoever they are.
 //
-// It holds at most max machines. When it is full it forgets the one that was
-// silent longest, and one without a lease before one that has a lease, so that
-// invented hardware addresses do not push out machines that boot.
+// It holds at most max machines. When it is full it forgets one that was silent
+// longest: of those without a lease as long as they are a quarter of all, so that
+// invented hardware addresses do not push out machines that boot; else of those
+// with one, so that machines of last year do not keep out those that come.
 type registry struct {
 	mu        sync.Mutex
 	max       int
@@ -121,25 +129,26 @@ func (r *registry) begin(m Machine, discover bool, xid [4]byte, now time.Time) (
 //     was given, or is trying again.
 //
 // Anything else is a machine that was started anew: one that was silent for
-// long, that came by another way, or that was told that there is nothing to boot
-// and asks all the same.
+// long, that came in another network, or that was told that there is nothing to
+// boot and begins another attempt.
 func (b *boot) continues(m Machine, xid [4]byte, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	silence, copied := now.Sub(b.heard), b.xid == xid
 	b.heard, b.xid = now, xid
-	if copied && silence < sameMessage {
+	switch {
+	case copied && silence < sameMessage:
 		return true
+	case m.network != b.machine.network:
+		return false // not the relay: two of them may forward one message
+	case b.decided && b.menu == nil:
+		return copied && silence < sameAttempt
+	case m.Kind == dhcp.IPXE && b.progress == inLoader:
+		return silence < loaderPause
+	case m.Kind == dhcp.IPXE:
+		return silence < bootPause && b.progress < inConfig
 	}
-	sameWay := m.Interface == b.machine.Interface && m.RelayAddr == b.machine.RelayAddr &&
-		m.ServerAddr == b.machine.ServerAddr
-	if silence > bootPause || !sameWay || b.decided && b.menu == nil {
-		return false
-	}
-	if m.Kind == dhcp.IPXE {
-		return b.progress < inConfig
-	}
-	return b.progress < inLoader
+	return silence < bootPause && b.progress < inLoader
 }
 
 // entry returns the machine's entry, made when it is not known, and marks it as
@@ -150,11 +159,11 @@ func (r *registry) entry(hw net.HardwareAddr) *entry {
 		return e
 	}
 	if r.strangers.Len()+r.holders.Len() >= r.max {
-		oldest := r.strangers.Back()
-		if oldest == nil {
-			oldest = r.holders.Back()
+		from := &r.strangers
+		if from.Len() <= max(1, r.max/4) && r.holders.Len() > 0 {
+			from = &r.holders
 		}
-		r.forget(oldest.Value.(*entry))
+		r.forget(from.Back().Value.(*entry))
 	}
 	e := &entry{hw: append(net.HardwareAddr(nil), hw...)}
 	r.file(e, &r.strangers)

@@ -55,6 +55,9 @@ func TestADiscoverOpensABootOrContinuesOne(t *testing.T) {
 			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.IPXE, discover, 2, 20 * time.Second, StageLoader, false},
 			{dhcp.IPXE, request, 2, time.Second, "", false},
 		},
+		"iPXE that showed a prompt first": {
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.IPXE, discover, 2, 10 * time.Minute, StageLoader, false},
+		},
 		"iPXE in ROM restarted after its script": {
 			{dhcp.IPXE, discover, 1, 0, "", true}, {dhcp.IPXE, discover, 2, time.Second, "", false},
 			{dhcp.IPXE, discover, 3, time.Minute, StageConfig, true},
@@ -86,12 +89,26 @@ func TestADiscoverOpensABootOrContinuesOne(t *testing.T) {
 	}
 }
 
+func TestTwoRelaysOfOneNetworkForwardOneBoot(t *testing.T) {
+	r := newRegistry(0)
+	one := Machine{HardwareAddr: mac(1), network: netip.MustParsePrefix("198.51.100.0/24"), RelayAddr: netip.MustParseAddr("198.51.100.2")}
+	two := one
+	two.RelayAddr = netip.MustParseAddr("198.51.100.3")
+	first, _ := r.begin(one, true, transaction(1), time.Now())
+	same, _ := r.begin(two, true, transaction(1), time.Now())
+	require.Same(t, first, same)
+	first.delivered(StageLoader)
+	two.Kind = dhcp.IPXE
+	same, _ = r.begin(two, true, transaction(2), time.Now())
+	require.Same(t, first, same)
+}
+
 func TestAMachineThatComesByAnotherWayBeginsAnotherBoot(t *testing.T) {
-	here := Machine{HardwareAddr: mac(1), Interface: "eth1", ServerAddr: netip.MustParseAddr("192.0.2.1")}
+	here := Machine{HardwareAddr: mac(1), network: netip.MustParsePrefix("192.0.2.0/24"), ServerAddr: netip.MustParseAddr("192.0.2.1")}
 	r := newRegistry(0)
 	first, _ := r.begin(here, true, transaction(1), time.Now())
 	there := here
-	there.Interface, there.ServerAddr = "eth2", netip.MustParseAddr("198.51.100.1")
+	there.network, there.ServerAddr = netip.MustParsePrefix("198.51.100.0/24"), netip.MustParseAddr("198.51.100.1")
 	second, opened := r.begin(there, true, transaction(2), time.Now())
 	require.True(t, opened)
 	require.NotEqual(t, first.id, second.id)
@@ -104,7 +121,9 @@ func TestAMachineToldThatThereIsNothingIsAskedAboutAgain(t *testing.T) {
 	first.decided = true
 	_, opened := r.begin(Machine{HardwareAddr: mac(1)}, false, transaction(1), time.Now())
 	require.False(t, opened, "its REQUEST")
-	_, opened = r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(2), time.Now())
+	_, opened = r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(1), time.Now().Add(16*time.Second))
+	require.False(t, opened, "firmware that ignores an OFFER without a boot file asks four times")
+	_, opened = r.begin(Machine{HardwareAddr: mac(1)}, true, transaction(2), time.Now().Add(17*time.Second))
 	require.True(t, opened, "it was started anew: somebody may have decided otherwise")
 }
 
@@ -149,6 +168,19 @@ func TestInventedMachinesDoNotPushOutThoseThatBoot(t *testing.T) {
 	}
 	require.Same(t, booting, r.ofID(booting.id))
 	require.Len(t, r.byHW, 10)
+}
+
+func TestMachinesOfLastYearDoNotKeepOutThoseThatCome(t *testing.T) {
+	r := newRegistry(8)
+	for n := byte(1); n <= 8; n++ {
+		r.begin(Machine{HardwareAddr: mac(n)}, true, transaction(1), time.Now())
+		r.bound(mac(n), netip.AddrFrom4([4]byte{192, 0, 2, n}))
+	}
+	r.begin(Machine{HardwareAddr: mac(101)}, true, transaction(1), time.Now())
+	r.begin(Machine{HardwareAddr: mac(102)}, true, transaction(1), time.Now())
+	require.NotNil(t, r.ofMachine(mac(101)))
+	require.NotNil(t, r.ofMachine(mac(102)))
+	require.Nil(t, r.ofMachine(mac(1)), "silent longest")
 }
 
 func TestAMachineThatFetchesIsNotSilent(t *testing.T) {

@@ -67,8 +67,9 @@ type Server struct {
 	// iPXE, UEFI firmware iPXE, as Files has them.
 	Loader dhcp.Family
 
-	// MaxMachines bounds how many machines are remembered; the one that was
-	// silent longest is forgotten. Zero means 65,536.
+	// MaxMachines bounds how many machines are remembered. When there are more,
+	// one that was silent longest is forgotten: of those without a lease, as
+	// long as they are a quarter of all or more. Zero means 65,536.
 	MaxMachines int
 
 	// DHCPAddr, TFTPAddr and HTTPAddr are the addresses that Listen opens, as
@@ -108,12 +109,12 @@ func (s *Server) Validate() error {
 		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE))
 	}
 	for _, part := range []any{s.Root, s.Booter} {
-		if v, ok := part.(rootfs.Validator); ok {
+		if v, ok := part.(rootfs.Validator); ok && !isNil(part) {
 			errs = append(errs, v.Validate())
 		}
 	}
-	if _, ok := s.Booter.(SystemRescue); ok && s.Root == nil {
-		errs = append(errs, errNoRoot)
+	if b, ok := s.Booter.(interface{ check(RootFSTransport) error }); ok {
+		errs = append(errs, b.check(s.Root))
 	}
 	if s.BootTimeout < 0 {
 		errs = append(errs, fmt.Errorf("negative BootTimeout %s", s.BootTimeout))

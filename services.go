@@ -116,6 +116,9 @@ func (v *services) addHTTP(listener net.Listener) {
 		name: "HTTP",
 		serve: func() error {
 			err := server.Serve(netutil.LimitListener(listener, httpConnections))
+			if !errors.Is(err, http.ErrServerClosed) {
+				server.Close() // its connections do not outlive the listener that failed
+			}
 			v.handlers.end()
 			if errors.Is(err, http.ErrServerClosed) {
 				return ErrServerClosed
@@ -145,7 +148,7 @@ type handlers struct {
 func (h *handlers) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.enter() {
-			return
+			panic(http.ErrAbortHandler) // to return would be an empty success
 		}
 		defer h.leave()
 		next.ServeHTTP(w, r)

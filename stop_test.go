@@ -72,6 +72,24 @@ func TestCloseEndsADownloadAndNothingHappensAfterServe(t *testing.T) {
 	})
 }
 
+func TestAListenerThatBreaksEndsDownloadsAndIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var returned atomic.Bool
+		var late atomic.Int32
+		srv := withBigFile(&returned, &late)
+		segment := pxetest.NewSegment(t)
+		sockets := segment.Sockets("192.0.2.1/24")
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(sockets) }()
+		body := download(t, segment)
+		defer body.Close()
+		require.NoError(t, sockets.HTTP.Close())
+		require.ErrorContains(t, <-served, "HTTP service")
+		_, err := io.Copy(io.Discard, body)
+		require.Error(t, err, "half a file is no file")
+	})
+}
+
 func TestShutdownLetsADownloadFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var returned atomic.Bool

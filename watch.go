@@ -83,6 +83,7 @@ func machineOf(r *dhcp.Request) Machine {
 		HardwareAddr: r.HardwareAddr(), UUID: r.Client.UUID, Kind: r.Client.Kind, Arch: r.Client.Arch,
 		VendorClass: r.Client.VendorClass, UserClass: r.Client.UserClass,
 		Interface: r.Interface, RelayAddr: r.RelayAddr(), ServerAddr: r.ServerAddr,
+		network: r.Prefix.Masked(),
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Request is one packet of a client, checked and classified. It is shared by
 // the lease policy, the boot file hook and the trace hooks: none may change it
-// or anything it points to.
+// or anything it points to, nor keep it after they return.
 type Request struct {
 	// Packet is the decoded packet. Options spread over several instances or
 	// over the file and sname fields (option 52) are joined. Options whose
@@ -43,8 +43,8 @@ type Request struct {
 	// boot URLs and into siaddr: Network.ServerAddr if set, else ServerID.
 	ServerAddr netip.Addr
 	// YourAddr is the address about to be offered or acknowledged. It is set
-	// when the boot file hook and the trace hooks Sending and Sent are called,
-	// and the zero Addr before.
+	// when the boot file hook and the trace hooks Sending and Sent are called;
+	// it is the zero Addr before, and for a NAK and an INFORM.
 	YourAddr netip.Addr
 	// Received is when the packet was read.
 	Received time.Time
