@@ -37,52 +37,48 @@ func download(t *testing.T, segment *pxetest.Segment) io.ReadCloser {
 	return response.Body
 }
 
-// withBigFile is a server of one large file that counts its events after Serve.
-func withBigFile(returned *atomic.Bool, late *atomic.Int32) *pxe.Server {
+// downloading serves srv on a segment of its own and returns while a machine
+// loads its large file.
+func downloading(t *testing.T, srv *pxe.Server) (sockets pxe.Sockets, served <-chan error, body io.ReadCloser) {
+	t.Helper()
+	segment := pxetest.NewSegment(t)
+	sockets = segment.Sockets("192.0.2.1/24")
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(sockets) }()
+	body = download(t, segment)
+	t.Cleanup(func() { body.Close() })
+	return sockets, ended, body
+}
+
+// withBigFile is a server of one large file.
+func withBigFile() *pxe.Server {
 	return &pxe.Server{
 		Networks: []pxe.Network{{Mode: dhcp.Full, Leases: &dhcp.Pool{
 			First: netip.MustParseAddr("192.0.2.100"), Last: netip.MustParseAddr("192.0.2.199"),
 		}}},
 		Files: asset.Memory{"big": make([]byte, 32<<20)},
-		OnEvent: func(pxe.Event) {
-			if returned.Load() {
-				late.Add(1)
-			}
-		},
 	}
 }
 
 func TestCloseEndsADownloadAndNothingHappensAfterServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var returned atomic.Bool
-		var late atomic.Int32
-		srv := withBigFile(&returned, &late)
-		segment := pxetest.NewSegment(t)
-		served := make(chan error, 1)
-		sockets := segment.Sockets("192.0.2.1/24")
-		go func() { err := srv.Serve(sockets); returned.Store(true); served <- err }()
-		body := download(t, segment)
-		defer body.Close()
+		var late, returned atomic.Bool
+		srv := withBigFile()
+		srv.OnEvent = func(pxe.Event) { late.Store(late.Load() || returned.Load()) }
+		_, served, body := downloading(t, srv)
 		require.NoError(t, srv.Close())
 		require.ErrorIs(t, <-served, pxe.ErrServerClosed)
+		returned.Store(true)
 		_, err := io.Copy(io.Discard, body)
 		require.Error(t, err)
 		synctest.Wait()
-		require.Zero(t, late.Load(), "events after Serve returned")
+		require.False(t, late.Load(), "an event after Serve returned")
 	})
 }
 
 func TestAListenerThatBreaksEndsDownloadsAndIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var returned atomic.Bool
-		var late atomic.Int32
-		srv := withBigFile(&returned, &late)
-		segment := pxetest.NewSegment(t)
-		sockets := segment.Sockets("192.0.2.1/24")
-		served := make(chan error, 1)
-		go func() { served <- srv.Serve(sockets) }()
-		body := download(t, segment)
-		defer body.Close()
+		sockets, served, body := downloading(t, withBigFile())
 		require.NoError(t, sockets.HTTP.Close())
 		require.ErrorContains(t, <-served, "HTTP service")
 		_, err := io.Copy(io.Discard, body)
@@ -92,15 +88,8 @@ func TestAListenerThatBreaksEndsDownloadsAndIsNamed(t *testing.T) {
 
 func TestShutdownLetsADownloadFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var returned atomic.Bool
-		var late atomic.Int32
-		srv := withBigFile(&returned, &late)
-		segment := pxetest.NewSegment(t)
-		served := make(chan error, 1)
-		sockets := segment.Sockets("192.0.2.1/24")
-		go func() { served <- srv.Serve(sockets) }()
-		body := download(t, segment)
-		defer body.Close()
+		srv := withBigFile()
+		_, served, body := downloading(t, srv)
 		stopped := make(chan error, 1)
 		go func() { stopped <- srv.Shutdown(t.Context()) }()
 		time.Sleep(time.Second)
@@ -114,15 +103,8 @@ func TestShutdownLetsADownloadFinish(t *testing.T) {
 
 func TestShutdownGivesUpWithItsContextAndCloseEndsTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var returned atomic.Bool
-		var late atomic.Int32
-		srv := withBigFile(&returned, &late)
-		segment := pxetest.NewSegment(t)
-		served := make(chan error, 1)
-		sockets := segment.Sockets("192.0.2.1/24")
-		go func() { served <- srv.Serve(sockets) }()
-		body := download(t, segment)
-		defer body.Close()
+		srv := withBigFile()
+		_, served, _ := downloading(t, srv)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		require.ErrorIs(t, srv.Shutdown(ctx), context.DeadlineExceeded)
