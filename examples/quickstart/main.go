@@ -1,6 +1,7 @@
 // Quickstart shows a whole network boot on one computer. Without flags it needs
 // nothing but Go: it makes a small SystemRescue-shaped ISO, starts a complete
-// pxe.Server on loopback with free ports, and boots a simulated machine from it,
+// pxe.Server on loopback with free ports (in memory where a system has a single
+// loopback address), and boots a simulated machine from it,
 // down to the verified root file system. With -vm it boots a virtual machine.
 package main
 
