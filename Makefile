@@ -50,8 +50,9 @@ soak: ## the virtual-machine boots N times each (N=5); prints how many passed
 
 FUZZTIME ?= 10000000x
 fuzz: ## every fuzz target for FUZZTIME (10 million executions; takes hours)
-	@for target in $$(grep -rhoE --include=*_test.go '^func Fuzz[A-Za-z0-9_]+' . | sed 's/^func //' | sort -u); do \
-		dir=$$(dirname $$(grep -rlE --include=*_test.go "^func $$target\(" . | head -1)); \
-		echo "$$dir $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$dir || exit 1; \
-	done
+	@grep -rE --include=*_test.go '^func Fuzz[A-Za-z0-9_]+\(' . | \
+		sed -E 's#^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]+).*#\1 \2#' | sort -u | \
+		while read -r dir target; do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" </dev/null || exit 1; \
+		done
