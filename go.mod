@@ -7,6 +7,7 @@ toolchain go1.26.8
 require (
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae
 	github.com/pin/tftp/v3 v3.2.0
+	github.com/pojntfx/go-nbd v0.3.2
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/net v0.55.0
 	golang.org/x/sys v0.45.0

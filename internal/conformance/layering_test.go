@@ -36,6 +36,9 @@ var modules = map[string][]string{
 	// The DHCP codec, whose types dhcp shows, and the bound on HTTP connections.
 	".":    {"github.com/insomniacslk/dhcp", "golang.org/x/net"},
 	"dhcp": {"github.com/insomniacslk/dhcp"},
+	// The contract of NBD exports and the wire format, and sendfile with an
+	// offset of its own.
+	"rootfs": {"github.com/pojntfx/go-nbd", "golang.org/x/sys"},
 	// Sockets with packet information, and system calls that os and net lack.
 	// testify is for the packages that only tests import; a public package that
 	// brought it along would bring testing along, and TestDependencies sees that.
