@@ -73,9 +73,10 @@ func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := locateRoot(v.server.Root, &m, v.bases(m)); err != nil {
+	if err := locateRoot(v.server.Root, &m, v.target(m)); err != nil {
 		return nil, err
 	}
+	root := m.Root
 	menu, err := v.server.Booter.Boot(ctx, &m)
 	if err != nil {
 		return nil, fmt.Errorf("asking the Booter: %w", err)
@@ -87,19 +88,36 @@ func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.menu, b.decided = menu, true
+	b.menu, b.root, b.decided = menu, root, true
 	return menu, nil
 }
 
-// locateRoot asks the transport where this machine, which finds our files below
-// bases, reaches its root file system.
-func locateRoot(root RootFSTransport, m *Machine, bases bootcfg.Bases) error {
+// target returns where this machine finds what we serve. All of it names the
+// boot.
+func (v *services) target(m Machine) rootfs.Target {
+	t := rootfs.Target{Server: m.ServerAddr, Machine: m.Addr, BootID: m.BootID, HTTP: v.bases(m).HTTP}
+	if v.httpsPort != 0 {
+		t.HTTPS = namedBase("https", m, v.httpsPort, 443)
+	}
+	if v.tftpPort != 0 {
+		t.TFTP = namedBase("tftp", m, v.tftpPort, 69)
+	}
+	if v.nbdPort != 0 {
+		t.NBD = netip.AddrPortFrom(m.ServerAddr, v.nbdPort)
+	}
+	return t
+}
+
+// namedBase is a base that names the boot, so that a request tells which boot it
+// belongs to through proxies and address translation.
+func namedBase(scheme string, m Machine, port, standard uint16) *url.URL {
+	return &url.URL{Scheme: scheme, Host: host(m.ServerAddr, port, standard), Path: "/~" + m.BootID + "/"}
+}
+
+// locateRoot asks the transport where this machine reaches its root file system.
+func locateRoot(root RootFSTransport, m *Machine, target rootfs.Target) error {
 	if isNil(root) {
 		return nil
-	}
-	target := rootfs.Target{
-		Server: m.ServerAddr, HTTP: bases.HTTP, TFTP: bases.TFTP,
-		Machine: m.Addr, BootID: m.BootID,
 	}
 	var err error
 	if m.Root, err = root.RootURL(target); err != nil {
@@ -113,13 +131,12 @@ func locateRoot(root RootFSTransport, m *Machine, bases bootcfg.Bases) error {
 	return nil
 }
 
-// bases returns the URLs below which a machine finds our files. The HTTP one
-// names the boot, so that a request tells which boot it belongs to through
-// proxies and address translation.
+// bases returns the URLs below which a loader finds our files. The TFTP one does
+// not name the boot: some loaders have room for short names only.
 func (v *services) bases(m Machine) bootcfg.Bases {
 	var b bootcfg.Bases
 	if v.httpPort != 0 {
-		b.HTTP = &url.URL{Scheme: "http", Host: host(m.ServerAddr, v.httpPort, 80), Path: "/~" + m.BootID + "/"}
+		b.HTTP = namedBase("http", m, v.httpPort, 80)
 	}
 	if v.tftpPort != 0 {
 		b.TFTP = &url.URL{Scheme: "tftp", Host: host(m.ServerAddr, v.tftpPort, 69), Path: "/"}

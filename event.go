@@ -58,10 +58,11 @@ type Event struct {
 	// Name is the file; for a DHCP stage which client of the boot it was; for
 	// StageBooter the title of the menu; for StageDrop who sent the message.
 	Name string
-	// Via is the service: "dhcp", "tftp" or "http".
+	// Via is the service: "dhcp", "tftp", "http", "https" or "nbd".
 	Via string
 	// Bytes is how much of a file was sent, Size how much there is; Size is -1
-	// when not known, both are 0 where no file is meant.
+	// when not known, both are 0 where no file is meant. By NBD machines read
+	// what they need, as often as they like, so Bytes may be less or more.
 	Bytes, Size int64
 	// Done says that the step is over.
 	Done bool
@@ -94,7 +95,7 @@ func (e Event) String() string {
 	if e.Addr.IsValid() {
 		fmt.Fprintf(&b, " addr=%s", e.Addr)
 	}
-	if e.Via == "tftp" || e.Via == "http" {
+	if e.Via != "" && e.Via != "dhcp" {
 		fmt.Fprintf(&b, " via=%s", e.Via)
 		if e.Done {
 			fmt.Fprintf(&b, " bytes=%d", e.Bytes)

@@ -87,9 +87,12 @@ func (s SystemRescue) check(root RootFSTransport) error {
 		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, BootID: newBootID(),
 		Addr: netip.AddrFrom4([4]byte{192, 0, 2, 2}), ServerAddr: netip.AddrFrom4([4]byte{192, 0, 2, 1}),
 	}
-	err := locateRoot(root, &sample, bootcfg.Bases{
-		HTTP: &url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"},
-		TFTP: &url.URL{Scheme: "tftp", Host: "192.0.2.1", Path: "/"},
+	err := locateRoot(root, &sample, rootfs.Target{
+		Server: sample.ServerAddr, Machine: sample.Addr, BootID: sample.BootID,
+		HTTP:  namedBase("http", sample, 80, 80),
+		HTTPS: namedBase("https", sample, 443, 443),
+		TFTP:  namedBase("tftp", sample, 69, 69),
+		NBD:   netip.AddrPortFrom(sample.ServerAddr, 10809),
 	})
 	if err != nil {
 		return err

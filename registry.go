@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"net"
 	"net/netip"
+	"net/url"
 	"sync"
 	"time"
 
@@ -77,6 +78,7 @@ type boot struct {
 	kernel   bool // the kernel was asked for: DHCP clients without a class are the booted system's
 	decided  bool
 	menu     *bootcfg.Menu // nil: nothing to boot
+	root     *url.URL      // of the root file system, as the Booter was told; nil: none
 	loaders  []string      // boot files offered
 	configs  map[dhcp.Family]*bootcfg.Config
 }

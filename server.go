@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,9 +73,15 @@ type Server struct {
 	// long as they are a quarter of all or more. Zero means 65,536.
 	MaxMachines int
 
-	// DHCPAddr, TFTPAddr and HTTPAddr are the addresses that Listen opens, as
-	// "host:port". Empty means ":67", ":69" and ":80"; port 0 takes a free one.
-	DHCPAddr, TFTPAddr, HTTPAddr string
+	// TLS has the certificate for HTTPS, at which the same files are found as by
+	// HTTP. Nil: HTTPS is not served. Only HTTP/1.1 is spoken.
+	TLS *tls.Config
+
+	// DHCPAddr, TFTPAddr, HTTPAddr, HTTPSAddr and NBDAddr are the addresses that
+	// Listen opens, as "host:port". Empty means ":67", ":69", ":80", ":443" and
+	// ":10809"; port 0 takes a free one. HTTPS is opened when TLS is set, NBD
+	// when Root serves it. SystemRescue knows no NBD port but 10809.
+	DHCPAddr, TFTPAddr, HTTPAddr, HTTPSAddr, NBDAddr string
 
 	// ClientPort and RelayPort are the UDP ports that DHCP replies go to: a
 	// client's and a relay agent's. Zero means 68 and 67. Only tests and
@@ -116,6 +123,9 @@ func (s *Server) Validate() error {
 	if b, ok := s.Booter.(interface{ check(RootFSTransport) error }); ok {
 		errs = append(errs, b.check(s.Root))
 	}
+	if t := s.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
+		errs = append(errs, errors.New("TLS has no certificate: set its Certificates, or GetCertificate"))
+	}
 	if s.BootTimeout < 0 {
 		errs = append(errs, fmt.Errorf("negative BootTimeout %s", s.BootTimeout))
 	}
@@ -144,10 +154,10 @@ func (s *Server) Serve(sockets Sockets) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if sockets.DHCP == nil && sockets.TFTP == nil && sockets.HTTP == nil {
+	services := s.newServices(sockets)
+	if len(services.list) == 0 {
 		return errors.New("pxe: Serve: no socket was given: use Listen, or set at least one")
 	}
-	services := s.newServices(sockets)
 	s.setCurrent(services)
 	ended := make(chan error, len(services.list))
 	for _, service := range services.list {

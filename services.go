@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,9 +23,9 @@ import (
 type services struct {
 	server   *Server
 	registry *registry
-	httpPort uint16 // 0: HTTP is not served
-	tftpPort uint16 // 0: TFTP is not served
-	dhcpPort uint16 // 0: the standard one
+	// The ports of the services; 0: not served.
+	httpPort, httpsPort, tftpPort, nbdPort uint16
+	dhcpPort                               uint16 // 0: the standard one
 
 	list []service
 	dhcp *dhcp.Server
@@ -59,7 +60,15 @@ func (s *Server) newServices(sockets Sockets) *services {
 	v := &services{server: s, registry: newRegistry(s.MaxMachines)}
 	if sockets.HTTP != nil {
 		v.httpPort = portOf(sockets.HTTP.Addr())
-		v.addHTTP(sockets.HTTP)
+		v.addHTTP("HTTP", sockets.HTTP, (*http.Server).Serve)
+	}
+	if l := wanted(sockets.HTTPS, s.TLS != nil); l != nil {
+		v.httpsPort = portOf(l.Addr())
+		v.addHTTP("HTTPS", l, func(server *http.Server, l net.Listener) error { return server.ServeTLS(l, "", "") })
+	}
+	if l := wanted(sockets.NBD, s.rootServer() != nil); l != nil {
+		v.nbdPort = portOf(l.Addr())
+		v.addRoot(l)
 	}
 	if sockets.TFTP != nil {
 		v.tftpPort = portOf(sockets.TFTP.LocalAddr())
@@ -98,7 +107,37 @@ func (v *services) addTFTP(conn net.PacketConn, sockets Sockets) {
 	})
 }
 
-func (v *services) addHTTP(listener net.Listener) {
+// wanted returns a listener if it is, and closes it otherwise: a client would
+// wait on it for ever.
+func wanted(l net.Listener, is bool) net.Listener {
+	if l != nil && !is {
+		l.Close()
+		return nil
+	}
+	return l
+}
+
+// addRoot adds the server that the root file system's transport is.
+func (v *services) addRoot(listener net.Listener) {
+	root := v.server.rootServer()
+	v.list = append(v.list, service{
+		name: "NBD",
+		serve: func() error {
+			return root.Serve(listener, rootfs.Site{Open: v.openRoot, Began: v.rootBegan, Ended: v.rootEnded})
+		},
+		shutdown: root.Shutdown, close: root.Close,
+	})
+}
+
+// rootServer returns the Root if it serves by itself, else nil.
+func (s *Server) rootServer() rootfs.ListenerTransport {
+	if t, ok := s.Root.(rootfs.ListenerTransport); ok && !isNil(t) {
+		return t
+	}
+	return nil
+}
+
+func (v *services) addHTTP(name string, listener net.Listener, serve func(*http.Server, net.Listener) error) {
 	files := &rootfs.Files{
 		Open:  v.openHTTP,
 		Trace: &rootfs.Trace{Start: v.httpStart, Progress: v.httpProgress, Done: v.httpDone},
@@ -111,11 +150,13 @@ func (v *services) addHTTP(listener net.Listener) {
 		// Texts about connections of clients: nothing an operator can act on.
 		ErrorLog:                     slog.NewLogLogger(v.logger().Handler(), slog.LevelDebug),
 		DisableGeneralOptionsHandler: true,
+		TLSConfig:                    v.server.TLS,
+		TLSNextProto:                 make(map[string]func(*http.Server, *tls.Conn, http.Handler)), // no HTTP/2
 	}
 	v.list = append(v.list, service{
-		name: "HTTP",
+		name: name,
 		serve: func() error {
-			err := server.Serve(netutil.LimitListener(listener, httpConnections))
+			err := serve(server, netutil.LimitListener(listener, httpConnections))
 			if !errors.Is(err, http.ErrServerClosed) {
 				server.Close() // its connections do not outlive the listener that failed
 			}

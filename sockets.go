@@ -28,8 +28,10 @@ type Sockets struct {
 	// local address that the request was sent to. Nil opens a UDP socket with
 	// an ephemeral port.
 	OpenTransfer func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.PacketConn, error)
-	// HTTP accepts connections to TCP port 80.
-	HTTP net.Listener
+	// HTTP, HTTPS and NBD accept connections to TCP ports 80, 443 and 10809.
+	// HTTPS needs the Server's TLS, NBD a Root that is a
+	// [rootfs.ListenerTransport]; Serve closes them at once without that.
+	HTTP, HTTPS, NBD net.Listener
 }
 
 // Close closes the sockets that are there.
@@ -41,8 +43,10 @@ func (s Sockets) Close() error {
 	if s.TFTP != nil {
 		errs = append(errs, s.TFTP.Close())
 	}
-	if s.HTTP != nil {
-		errs = append(errs, s.HTTP.Close())
+	for _, l := range []net.Listener{s.HTTP, s.HTTPS, s.NBD} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -87,9 +91,21 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 	}
 	sockets.TFTP = tftpConn
 	var lc net.ListenConfig
-	sockets.HTTP, err = lc.Listen(ctx, "tcp4", orDefault(s.HTTPAddr, ":80"))
-	if err != nil {
-		return listenError("HTTP", "HTTPAddr", err)
+	for _, tcp := range []struct {
+		service, field, addr, standard string
+		wanted                         bool
+		listener                       *net.Listener
+	}{
+		{"HTTP", "HTTPAddr", s.HTTPAddr, ":80", true, &sockets.HTTP},
+		{"HTTPS", "HTTPSAddr", s.HTTPSAddr, ":443", s.TLS != nil, &sockets.HTTPS},
+		{"NBD", "NBDAddr", s.NBDAddr, ":10809", s.rootServer() != nil, &sockets.NBD},
+	} {
+		if !tcp.wanted {
+			continue
+		}
+		if *tcp.listener, err = lc.Listen(ctx, "tcp4", orDefault(tcp.addr, tcp.standard)); err != nil {
+			return listenError(tcp.service, tcp.field, err)
+		}
 	}
 	return nil
 }

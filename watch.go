@@ -1,6 +1,8 @@
 package pxe
 
 import (
+	"context"
+	"io/fs"
 	"net/http"
 	"net/netip"
 
@@ -123,9 +125,19 @@ func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delive
 			return
 		case StageACK:
 			e.Stage, e.Name = later, clientOf(later)
+			if later == StageLease && b.rootElsewhere() {
+				b.delivered(StageRoot) // we shall not see it: the next to ask is the system
+			}
 		}
 	}
 	v.emit(b.event(e))
+}
+
+// rootElsewhere reports whether another computer serves the root file system.
+func (b *boot) rootElsewhere() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.root != nil && (b.root.Scheme == "nfs" || b.root.Hostname() != b.machine.ServerAddr.String())
 }
 
 func (v *services) dhcpDropped(d dhcp.Drop) {
@@ -170,18 +182,18 @@ func (v *services) httpStart(r *http.Request, name string, size int64) {
 	b := bootOf(r.Context())
 	stage := b.stageOf(name)
 	b.asked(stage)
-	v.emit(b.event(Event{Stage: stage, Name: name, Via: "http", Addr: remoteAddr(r), Size: size}))
+	v.emit(b.event(Event{Stage: stage, Name: name, Via: schemeOf(r), Addr: remoteAddr(r), Size: size}))
 }
 
 func (v *services) httpProgress(r *http.Request, name string, bytes, size int64) {
 	b := bootOf(r.Context())
-	v.emit(b.event(Event{Stage: b.stageOf(name), Name: name, Via: "http", Addr: remoteAddr(r), Bytes: bytes, Size: size}))
+	v.emit(b.event(Event{Stage: b.stageOf(name), Name: name, Via: schemeOf(r), Addr: remoteAddr(r), Bytes: bytes, Size: size}))
 }
 
 func (v *services) httpDone(r *http.Request, name string, result rootfs.Result) {
 	b := bootOf(r.Context())
 	v.fileDone(b, Event{
-		Stage: b.stageOf(name), Name: name, Via: "http", Addr: remoteAddr(r),
+		Stage: b.stageOf(name), Name: name, Via: schemeOf(r), Addr: remoteAddr(r),
 		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,
 	})
 }
@@ -195,7 +207,44 @@ func (v *services) fileDone(b *boot, e Event) {
 	v.emit(b.event(e))
 }
 
+func schemeOf(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
 func remoteAddr(r *http.Request) netip.Addr {
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return remote.Addr().Unmap()
+}
+
+// rootBegan hears that a machine mounts its root file system.
+func (v *services) rootBegan(s rootfs.Session) {
+	b := v.bootOfSession(s)
+	// It may stay mounted for as long as the machine runs: what asks for a lease
+	// from now on is the system.
+	if b != nil {
+		b.delivered(StageRoot)
+	}
+	v.emit(b.event(Event{Stage: StageRoot, Name: s.Name, Via: "nbd", Addr: s.Client.Addr().Unmap(), Size: s.Size}))
+}
+
+func (v *services) rootEnded(s rootfs.Session) {
+	v.emit(v.bootOfSession(s).event(Event{
+		Stage: StageRoot, Name: s.Name, Via: "nbd", Addr: s.Client.Addr().Unmap(),
+		Bytes: s.Bytes, Size: s.Size, Aborted: s.Aborted, Err: s.Err, Done: true,
+	}))
+}
+
+func (v *services) bootOfSession(s rootfs.Session) *boot {
+	if b := v.registry.ofID(s.BootID); b != nil {
+		return b
+	}
+	return v.registry.ofAddr(s.Client.Addr())
+}
+
+// openRoot opens a file for the transport of the root file system.
+func (v *services) openRoot(ctx context.Context, name string) (fs.File, error) {
+	return v.open(ctx, nil, name)
 }

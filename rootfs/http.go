@@ -1,8 +1,10 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/pxekit/pxe/internal/bootvalue"
 )
@@ -21,6 +23,12 @@ type HTTP struct {
 	// address to a host name, since not every machine has DNS this early.
 	// Nil: this server.
 	Base *url.URL
+
+	// TLS sends machines to [Target].HTTPS instead of Target.HTTP. It needs no
+	// Base; a Base says itself what it is. SystemRescue does not check the
+	// server's certificate: this hides the download from listeners, and proves
+	// nothing to the machine.
+	TLS bool
 }
 
 // Validate reports what is wrong with Base.
@@ -28,27 +36,44 @@ func (h HTTP) Validate() error {
 	if h.Base == nil {
 		return nil
 	}
-	return checkBase("HTTP.Base", h.Base)
+	if h.TLS {
+		return errors.New("rootfs: HTTP.TLS is for this server, and HTTP.Base names another: clear one of them")
+	}
+	return checkBase("HTTP.Base", h.Base, "http", "https")
 }
 
 // RootURL returns Base or, when that is nil, the target's own HTTP base. It
 // returns a [*TargetError] when the server has none for this target, and the
 // error of Validate for a Base that boot code would misread.
 func (h HTTP) RootURL(t Target) (*url.URL, error) {
-	base := h.Base
+	if err := h.Validate(); err != nil {
+		return nil, err
+	}
+	if h.Base != nil {
+		return external("HTTP.Base", h.Base, "http", "https")
+	}
+	if h.TLS {
+		return own(t.HTTPS, "https", "give the server an HTTPS listener and a TLS configuration, or clear HTTP.TLS")
+	}
+	return own(t.HTTP, "http", "give the server an HTTP listener, or set HTTP.Base to a web server that has the files")
+}
+
+// own returns this server's base for a target, which has none if it is nil.
+func own(base *url.URL, scheme, remedy string) (*url.URL, error) {
+	name := strings.ToUpper(scheme)
 	if base == nil {
-		if t.HTTP == nil {
-			return nil, &TargetError{
-				Transport: "http",
-				Reason:    "this server does not serve HTTP to it",
-				Remedy:    "give the server an HTTP listener, or set HTTP.Base to a web server that has the files",
-			}
+		return nil, &TargetError{
+			Transport: scheme,
+			Reason:    "this server does not serve " + name + " to it",
+			Remedy:    remedy,
 		}
-		base = t.HTTP
-		if err := checkBase("Target.HTTP", base); err != nil {
-			return nil, err
-		}
-	} else if err := h.Validate(); err != nil {
+	}
+	return external("Target."+name, base, scheme)
+}
+
+// external returns a copy of a base that boot code can append file names to.
+func external(field string, base *url.URL, schemes ...string) (*url.URL, error) {
+	if err := checkBase(field, base, schemes...); err != nil {
 		return nil, err
 	}
 	u := *base
@@ -56,8 +81,8 @@ func (h HTTP) RootURL(t Target) (*url.URL, error) {
 }
 
 // checkBase reports why boot code could not append file names to u.
-func checkBase(field string, u *url.URL) error {
-	f := bootvalue.CheckBase(u, "http", "https")
+func checkBase(field string, u *url.URL, schemes ...string) error {
+	f := bootvalue.CheckBase(u, schemes...)
 	if f.OK() {
 		f = bootvalue.CheckSafe(u.EscapedPath())
 	}

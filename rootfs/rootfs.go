@@ -17,11 +17,11 @@ type Target struct {
 	// Server is our address as this machine reaches us.
 	Server netip.Addr
 
-	// HTTP and TFTP are the bases below which this machine finds files by
-	// their names. They end in "/" and name the boot in their path where the
-	// server wants that. Nil: this server does not serve that protocol to
+	// HTTP, HTTPS and TFTP are the bases below which this machine finds files
+	// by their names. They end in "/" and name the boot in their path where
+	// the server wants that. Nil: this server does not serve that protocol to
 	// this machine. Transports must not change what they point to.
-	HTTP, TFTP *url.URL
+	HTTP, HTTPS, TFTP *url.URL
 
 	// NBD is where this machine reaches this server's NBD listener.
 	NBD netip.AddrPort
@@ -70,17 +70,48 @@ type MountOptions struct {
 // A ListenerTransport serves its protocol itself, on a listener of its own, as
 // an NBD server does. Its methods follow net/http's Server: Serve owns l and
 // always closes it, and always returns a non-nil error, which is
-// [ErrServerClosed] after Shutdown or Close. Shutdown and Close are sticky, and
-// safe before, during and after Serve and twice.
-//
-// Files are opened through open, by slash-separated names as [fs.ValidPath]
-// wants them. Every file that open returns is also an [io.ReaderAt]. Open is
-// called by many goroutines at once.
+// [ErrServerClosed] after Shutdown or Close; all of its goroutines have ended
+// then. Shutdown and Close are sticky, and safe before, during and after Serve
+// and twice.
 type ListenerTransport interface {
 	RootFSTransport
-	Serve(l net.Listener, open func(ctx context.Context, name string) (fs.File, error)) error
+	Serve(l net.Listener, site Site) error
 	Shutdown(ctx context.Context) error
 	Close() error
+}
+
+// A Site is what the program around a [ListenerTransport] gives it: files to
+// serve, and ears for what its clients do. Any field may be nil. Its functions
+// are called by many goroutines at once; Began and Ended must return quickly.
+type Site struct {
+	// Open opens files by slash-separated names as [fs.ValidPath] wants them.
+	// Every file that it returns is also an [io.ReaderAt].
+	Open func(ctx context.Context, name string) (fs.File, error)
+	// Began is told that a client begins to use a root file system, Ended that
+	// it does no more: each session that began ends once.
+	Began, Ended func(Session)
+}
+
+// A Session is one client's use of a root file system that it mounts, as by an
+// NBD connection. A machine may have several at once, one after the other, or
+// one that lasts as long as it runs.
+type Session struct {
+	// Client is where the connection came from.
+	Client netip.AddrPort
+	// BootID is the [Target].BootID that the client's request carried, empty if
+	// it carried none. It is a client's word: look it up before you trust it.
+	BootID string
+	// Name is what was asked for, as an NBD export's name without the boot's ID.
+	// It names something that the transport has.
+	Name string
+	// Size is the size of that, in bytes, and Bytes how much of it was handed to
+	// the connection, which may be more: clients read what they need as often as
+	// they like. Bytes, Err and Aborted are set when the session has ended.
+	Size, Bytes int64
+	// Err is why it ended otherwise than by the client's orderly goodbye.
+	Err error
+	// Aborted says that Err is the client's doing, or its network's.
+	Aborted bool
 }
 
 // ErrServerClosed is what Serve of a [ListenerTransport] returns after Shutdown
@@ -97,7 +128,7 @@ type Validator interface {
 // transport: the transport is configured well, but not for this machine. It is
 // what [errors.As] finds in errors of RootURL and MountOptions.
 type TargetError struct {
-	Transport string // "http", "nfs"
+	Transport string // "http", "https", "tftp", "nfs", "nbd"
 	Reason    string // what is missing, as half a sentence
 	Remedy    string // what to do about it, as half a sentence
 }

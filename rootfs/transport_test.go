@@ -1,9 +1,6 @@
 package rootfs_test
 
 import (
-	"context"
-	"io/fs"
-	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -15,31 +12,15 @@ import (
 	"github.com/pxekit/pxe/rootfs"
 )
 
-// What a transport may be, checked by the compiler. The last is what an NBD
-// server will look like.
+// What a transport may be, checked by the compiler.
 var (
-	_ rootfs.RootFSTransport   = rootfs.HTTP{}
-	_ rootfs.Validator         = rootfs.HTTP{}
-	_ rootfs.Mounter           = rootfs.NFS{}
-	_ rootfs.Validator         = rootfs.NFS{}
-	_ rootfs.ListenerTransport = blockServer{}
+	_ rootfs.RootFSTransport = rootfs.HTTP{}
+	_ rootfs.Validator       = rootfs.HTTP{}
+	_ rootfs.Mounter         = rootfs.NFS{}
+	_ rootfs.Validator       = rootfs.NFS{}
+	_ rootfs.RootFSTransport = rootfs.TFTP{}
+	_ rootfs.Validator       = rootfs.TFTP{}
 )
-
-type blockServer struct{}
-
-func (blockServer) RootURL(t rootfs.Target) (*url.URL, error) {
-	if !t.NBD.IsValid() {
-		return nil, &rootfs.TargetError{Transport: "nbd", Reason: "no listener", Remedy: "give the server one"}
-	}
-	return &url.URL{Scheme: "nbd", Host: t.NBD.String(), Path: "/archiso"}, nil
-}
-
-func (blockServer) Serve(l net.Listener, _ func(context.Context, string) (fs.File, error)) error {
-	_ = l.Close()
-	return rootfs.ErrServerClosed
-}
-func (blockServer) Shutdown(context.Context) error { return nil }
-func (blockServer) Close() error                   { return nil }
 
 func parse(t testing.TB, s string) *url.URL {
 	t.Helper()
@@ -72,6 +53,46 @@ func TestHTTPElsewhere(t *testing.T) {
 	require.Equal(t, "https://files.example/rescue/", u.String())
 	u.Host = "changed"
 	require.Equal(t, "files.example", base.Host)
+}
+
+func TestHTTPSThisServer(t *testing.T) {
+	target := rootfs.Target{HTTP: parse(t, "http://192.0.2.1/~b-17/"), HTTPS: parse(t, "https://192.0.2.1:8443/~b-17/")}
+	u, err := rootfs.HTTP{TLS: true}.RootURL(target)
+	require.NoError(t, err)
+	require.Equal(t, "https://192.0.2.1:8443/~b-17/", u.String())
+
+	target.HTTPS = nil
+	_, err = rootfs.HTTP{TLS: true}.RootURL(target)
+	require.EqualError(t, err, "rootfs: no https root for this machine: this server does not serve HTTPS to it; "+
+		"give the server an HTTPS listener and a TLS configuration, or clear HTTP.TLS")
+	require.ErrorContains(t, rootfs.HTTP{TLS: true, Base: target.HTTP}.Validate(), "clear one of them")
+	_, err = rootfs.HTTP{TLS: true, Base: target.HTTP}.RootURL(target)
+	require.ErrorContains(t, err, "clear one of them")
+}
+
+func TestTFTP(t *testing.T) {
+	target := rootfs.Target{HTTP: parse(t, "http://192.0.2.1/"), TFTP: parse(t, "tftp://192.0.2.1/~b-17/")}
+	u, err := rootfs.TFTP{}.RootURL(target)
+	require.NoError(t, err)
+	require.Equal(t, "tftp://192.0.2.1/~b-17/", u.String())
+	u.Path = "/changed/"
+	require.Equal(t, "/~b-17/", target.TFTP.Path)
+
+	_, err = rootfs.TFTP{}.RootURL(rootfs.Target{HTTP: target.HTTP})
+	require.EqualError(t, err, "rootfs: no tftp root for this machine: this server does not serve TFTP to it; "+
+		"give the server a TFTP socket, or set TFTP.Base to a TFTP server that has the files")
+
+	elsewhere := rootfs.TFTP{Base: parse(t, "tftp://192.0.2.8/rescue/")}
+	require.NoError(t, elsewhere.Validate())
+	u, err = elsewhere.RootURL(target)
+	require.NoError(t, err)
+	require.Equal(t, "tftp://192.0.2.8/rescue/", u.String())
+	for _, bad := range []string{"http://192.0.2.8/rescue/", "tftp://192.0.2.8/rescue", "tftp://192.0.2.8/$x/"} {
+		wrong := rootfs.TFTP{Base: parse(t, bad)}
+		require.ErrorContains(t, wrong.Validate(), "rootfs: TFTP.Base")
+		_, err = wrong.RootURL(target)
+		require.ErrorContains(t, err, "rootfs: TFTP.Base")
+	}
 }
 
 func TestHTTPNotServed(t *testing.T) {
