@@ -45,11 +45,11 @@ func ipxeAgent() agent {
 	}}
 }
 
-// curlAgent is what archiso's initramfs calls: redirects are followed, nothing is
-// tried again, and TFTP is at 512-byte blocks.
+// curlAgent is what archiso's initramfs calls: redirects are followed, certificates
+// are not checked, nothing is tried again, and TFTP is at 512-byte blocks.
 func curlAgent() agent {
 	return agent{blockSize: 512, tries: 6, wait: 6 * time.Second, http: &httpClient{
-		version: "1.1", headers: "User-Agent: curl/8.5.0\r\nAccept: */*\r\n", redirect: true, chunked: true,
+		version: "1.1", headers: "User-Agent: curl/8.5.0\r\nAccept: */*\r\n", redirect: true, chunked: true, tls: true,
 	}}
 }
 
@@ -65,12 +65,12 @@ func tftpSource(server netip.Addr, name string) source {
 
 func urlSource(u *url.URL) (source, error) {
 	switch u.Scheme {
-	case "http":
+	case "http", "https":
 		return source{url: u}, nil
 	case "tftp":
 		return source{u, strings.TrimPrefix(u.Path, "/")}, nil
 	}
-	return source{}, fmt.Errorf("%w: %s: the machine speaks http and tftp, not %q", ErrTransfer, u, u.Scheme)
+	return source{}, fmt.Errorf("%w: %s: the machine speaks http, https and tftp, not %q", ErrTransfer, u, u.Scheme)
 }
 
 // isURL tells a URL from a TFTP name.
@@ -121,7 +121,7 @@ func (r *run) fetch(a agent, stage Stage, at source, w io.Writer) (File, error) 
 		err = fmt.Errorf("%w: this loader has no HTTP, only TFTP", ErrTransfer)
 	} else {
 		c := *a.http
-		c.dial, c.port = r.link.dial, r.link.ports().HTTP
+		c.dial, c.ports = r.link.dial, r.link.ports()
 		f.Size, err = c.get(r.ctx, at.url, out, progress)
 	}
 	if err != nil {

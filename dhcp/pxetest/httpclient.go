@@ -3,6 +3,7 @@ package pxetest
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,12 +21,13 @@ import (
 // of its own. It is not net/http's, whose requests look like none of them.
 type httpClient struct {
 	dial     func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
-	port     uint16 // of URLs that name none
+	ports    Ports  // of URLs that name none
 	version  string // "1.0" or "1.1"
 	headers  string // lines after Host
 	redirect bool
 	chunked  bool // understands chunked bodies
 	retry    bool // honours 503 with Retry-After
+	tls      bool // speaks HTTPS, and does not look at the certificate
 }
 
 const (
@@ -89,10 +91,14 @@ func (c *httpClient) get(ctx context.Context, u *url.URL, w io.Writer, progress 
 
 // once returns the response if its status is not 200.
 func (c *httpClient) once(ctx context.Context, u *url.URL, w io.Writer, progress func(done, total int64)) (int64, *http.Response, error) {
-	if u.Scheme != "http" {
-		return 0, nil, fmt.Errorf("%w: %s: the machine speaks http and tftp, not %q", ErrTransfer, u, u.Scheme)
+	if u.Scheme != "http" && (u.Scheme != "https" || !c.tls) {
+		return 0, nil, fmt.Errorf("%w: %s: this program does not speak %s", ErrTransfer, u, u.Scheme)
 	}
-	addr, err := hostPort(u, c.port)
+	port := c.ports.HTTP
+	if u.Scheme == "https" {
+		port = c.ports.HTTPS
+	}
+	addr, err := hostPort(u, port)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -101,6 +107,9 @@ func (c *httpClient) once(ctx context.Context, u *url.URL, w io.Writer, progress
 		return 0, nil, fmt.Errorf("%w: GET %s: %w", ErrTransfer, u, err)
 	}
 	defer conn.Close()
+	if u.Scheme == "https" {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // as curl -k does
+	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 

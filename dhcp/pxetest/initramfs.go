@@ -3,10 +3,12 @@ package pxetest
 import (
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 )
 
 // initramfs is archiso's, as SystemRescue has it, reading its command line.
@@ -148,7 +150,28 @@ func (i *initramfs) nbd(server string) error {
 		name = "archiso"
 	}
 	i.boot.Root = Root{Transport: "nbd", URL: "nbd://" + server + ":10809/" + name}
-	i.step(Step{Stage: StageRoot, Name: i.boot.Root.URL, Total: -1, Done: true})
+	addr, err := netip.ParseAddr(server)
+	port := i.link.ports().NBD
+	if err != nil || port == 0 {
+		i.step(Step{Stage: StageRoot, Name: i.boot.Root.URL, Total: -1, Done: true})
+		return nil
+	}
+	export, err := i.openExport(i.ctx, netip.AddrPortFrom(addr, port), name)
+	if errors.Is(err, syscall.EHOSTUNREACH) {
+		i.step(Step{Stage: StageRoot, Name: i.boot.Root.URL, Total: -1, Done: true})
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrNoRoot, i.boot.Root.URL, err)
+	}
+	hash := sha512.New()
+	i.boot.Root.Bytes, err = export.copyTo(i.ctx, hash, func(done, total int64) {
+		i.step(Step{Stage: StageRoot, Name: i.boot.Root.URL, Bytes: done, Total: total, Done: done == total})
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrTransfer, i.boot.Root.URL, err)
+	}
+	i.boot.Root.SHA512 = hex.EncodeToString(hash.Sum(nil))
 	return nil
 }
 

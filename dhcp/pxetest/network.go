@@ -8,9 +8,10 @@ import (
 )
 
 // Ports are where a server listens: its DHCP port (where replies must come from,
-// too), its TFTP port, and the port of http:// URLs that name none.
+// too), its TFTP port, the ports of http:// and https:// URLs that name none, and
+// its NBD port (zero: NBD roots are only looked at).
 type Ports struct {
-	DHCP, TFTP, HTTP uint16
+	DHCP, TFTP, HTTP, HTTPS, NBD uint16
 }
 
 // link is a machine's plug in a network: a Segment, or the Loopback.
@@ -44,7 +45,9 @@ func (s *Segment) plug(hw net.HardwareAddr) (link, error) {
 	return segmentLink{h}, nil
 }
 
-func (l segmentLink) ports() Ports { return Ports{dhcpServerPort, tftpPort, httpPort} }
+func (l segmentLink) ports() Ports {
+	return Ports{dhcpServerPort, tftpPort, httpPort, httpsPort, nbdPort}
+}
 
 func (l segmentLink) configure(p netip.Prefix) error {
 	l.host.setPrefix(p)

@@ -72,8 +72,9 @@ type File struct {
 
 // Root is the root file system.
 type Root struct {
-	// Transport is "http", "tftp", "nfs" or "nbd". The last two are only looked at:
-	// the machine stops, successfully, where it would mount them.
+	// Transport is "http", "https", "tftp", "nfs" or "nbd". An NFS export is only
+	// looked at: the machine stops, successfully, where it would mount it; so is
+	// an NBD export on a computer that is not there. Else it is read, whole.
 	Transport string
 	URL       string // of airootfs.sfs, of the export
 	Bytes     int64
