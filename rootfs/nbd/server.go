@@ -1,0 +1,177 @@
+package nbd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pxekit/pxe/internal/drop"
+	"github.com/pxekit/pxe/internal/lifecycle"
+)
+
+const (
+	defaultConnections          = 1024
+	defaultConnectionsPerClient = 128
+
+	// handshakeTime is what a negotiation may take in all, TLS and the opening
+	// of the export included.
+	handshakeTime = 10 * time.Second
+	// stallTime is what a client may take for the next 256 KiB of its replies.
+	stallTime = time.Minute
+)
+
+// Server serves exports to read. Set its fields before the first call of Serve
+// and do not change them afterwards. Its methods may be called concurrently.
+type Server struct {
+	// Exports are what the server lists, and serves by name. Their names must
+	// differ.
+	Exports []Export
+	// Find is asked for names that Exports does not have; nil: there are none.
+	// The name is UTF-8 without NUL, of at most 4096 bytes. fs.ErrNotExist, or
+	// no export, means that there is none; fs.ErrPermission, that this client is
+	// told of a policy; any other error is kept from the client, who is told as
+	// if there were none. ctx ends with the connection, and when the
+	// negotiation has taken 10 seconds. It is called concurrently.
+	Find func(ctx context.Context, name string) (*Export, error)
+	// TLS lets clients upgrade to TLS (NBD_OPT_STARTTLS); nil offers none.
+	TLS *tls.Config
+	// RequireTLS serves nothing, and lists nothing, without TLS.
+	RequireTLS bool
+	// MaxConnections bounds the connections; zero is 1024. An idle one takes
+	// some 10 KiB of memory, one that reads up to 256 KiB. When all are taken, a
+	// new one takes the place of the oldest that has not chosen its export yet,
+	// see [DropSuperseded], so that clients that never do lock nobody out; if
+	// all have, it is closed, see [DropLimit].
+	MaxConnections int
+	// MaxConnectionsPerClient bounds the connections of one client address; zero
+	// is 128. A client has one, or up to 16 where it spreads its reads. Raise it
+	// where many machines share an address.
+	MaxConnectionsPerClient int
+	// Trace is told what happens; nil tells nobody.
+	Trace *Trace
+
+	state   lifecycle.State
+	table   table
+	helpers atomic.Int64
+	drops   drop.Counts[DropReason]
+}
+
+// Validate reports what is wrong with the fields, all of it. Serve calls it, too.
+func (s *Server) Validate() error {
+	var errs []error
+	if len(s.Exports) == 0 && s.Find == nil {
+		errs = append(errs, errors.New("nbd: Server.Exports is empty and Server.Find is nil: there is nothing to serve, set one of them"))
+	}
+	seen := make(map[string]bool)
+	for i := range s.Exports {
+		e := &s.Exports[i]
+		if err := checkString(e.Name); err != nil {
+			errs = append(errs, fmt.Errorf("nbd: Server.Exports[%d].Name %w", i, err))
+		}
+		if err := checkString(e.Description); err != nil {
+			errs = append(errs, fmt.Errorf("nbd: Server.Exports[%d].Description %w", i, err))
+		}
+		if e.Open == nil {
+			errs = append(errs, fmt.Errorf("nbd: Server.Exports[%d].Open is nil: set it to what opens the export", i))
+		}
+		if seen[e.Name] {
+			errs = append(errs, fmt.Errorf("nbd: Server.Exports[%d].Name is %.64q, as is that of another export: names must differ", i, e.Name))
+		}
+		seen[e.Name] = true
+	}
+	if s.RequireTLS && s.TLS == nil {
+		errs = append(errs, errors.New("nbd: Server.RequireTLS is set and Server.TLS is nil: set TLS to a configuration with a certificate"))
+	}
+	if c := s.TLS; c != nil && len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		errs = append(errs, errors.New("nbd: Server.TLS has no certificate: set Certificates or GetCertificate"))
+	}
+	for _, field := range []struct {
+		name  string
+		value int
+	}{
+		{"MaxConnections", s.MaxConnections},
+		{"MaxConnectionsPerClient", s.MaxConnectionsPerClient},
+	} {
+		if field.value < 0 {
+			errs = append(errs, fmt.Errorf("nbd: Server.%s is %d: use 0 for the default or a positive number", field.name, field.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Serve answers clients that connect to l until Shutdown or Close is called,
+// and returns [ErrServerClosed] then, or until l fails, and returns an error
+// that says so. It always closes l, always returns an error, and leaves no
+// goroutine behind: after a Shutdown it returns when the last client has
+// disconnected; when l fails, running sessions are cut off.
+//
+// One server may serve several listeners at once; its limits are over all of
+// them. Listeners that give a *net.TCPConn or *net.UnixConn are served by
+// sendfile where the system and the export allow it.
+func (s *Server) Serve(l net.Listener) error {
+	if l == nil {
+		return errors.New("nbd: Serve needs a listener: l is nil")
+	}
+	closeListener := sync.OnceFunc(func() { l.Close() })
+	defer closeListener()
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	// Connections end with the run's context, which Close cancels.
+	run, err := s.state.Begin(closeListener, closeListener)
+	if err != nil {
+		return err
+	}
+	defer run.End()
+	ctx, cancel := context.WithCancel(run.Context())
+	defer cancel()
+
+	var conns sync.WaitGroup
+	err = s.accept(ctx, l, run.Draining(), &conns)
+	closeListener()
+	if !errors.Is(err, ErrServerClosed) {
+		cancel()
+	}
+	conns.Wait()
+	return err
+}
+
+// Shutdown takes no new connections and waits until the clients have
+// disconnected. Until then what they ask for in a negotiation is answered by
+// NBD_REP_ERR_SHUTDOWN, and new requests in a session by NBD_ESHUTDOWN; requests
+// in work are finished. When ctx is done first it returns ctx's error; the
+// sessions then stay until their clients disconnect or Close is called. It may be called
+// before Serve, which then returns at once, and more than once. Do not call it
+// from a function of Trace.
+//
+// To a machine whose root file system is here NBD_ESHUTDOWN is a disk that
+// fails. A server that comes back soon, and whose clients reconnect, is better
+// stopped by Close: the clients then wait for it and ask again.
+func (s *Server) Shutdown(ctx context.Context) error { return s.state.Shutdown(ctx) }
+
+// Close cuts off all connections, cancels the contexts of what was opened for
+// them and waits until Serve has returned. It may be called at any time, and
+// more than once. Do not call it from a function of Trace.
+func (s *Server) Close() error { return s.state.Close() }
+
+// Drops returns how many connections were dropped and names refused, by reason;
+// reasons that never occurred are absent.
+func (s *Server) Drops() map[DropReason]uint64 { return s.drops.Snapshot() }
+
+func (s *Server) drop(reason DropReason, client netip.AddrPort, err error) {
+	s.drops.Add(reason)
+	s.Trace.dropped(reason, client, err)
+}
+
+func orDefault(n, def int) int {
+	if n == 0 {
+		return def
+	}
+	return n
+}
