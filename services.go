@@ -15,6 +15,7 @@ import (
 
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/internal/drop"
 	"github.com/pxekit/pxe/rootfs"
 	"github.com/pxekit/pxe/tftp"
 )
@@ -35,6 +36,7 @@ type services struct {
 	transfers sync.Map // *tftp.Request -> transfer, of those that run
 	noFrames  sync.Once
 	handlers  handlers
+	rootDrops drop.Counts[string]
 }
 
 // service is one protocol server.
@@ -123,7 +125,9 @@ func (v *services) addRoot(listener net.Listener) {
 	v.list = append(v.list, service{
 		name: "NBD",
 		serve: func() error {
-			return root.Serve(listener, rootfs.Site{Open: v.openRoot, Began: v.rootBegan, Ended: v.rootEnded})
+			return root.Serve(listener, rootfs.Site{
+				Open: v.openRoot, Began: v.rootBegan, Ended: v.rootEnded, Dropped: v.rootDropped,
+			})
 		},
 		shutdown: root.Shutdown, close: root.Close,
 	})
@@ -256,6 +260,9 @@ func (v *services) drops() map[string]uint64 {
 		for reason, n := range v.tftp.Drops() {
 			all["tftp: "+string(reason)] = n
 		}
+	}
+	for reason, n := range v.rootDrops.Snapshot() {
+		all["nbd: "+reason] = n
 	}
 	return all
 }

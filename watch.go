@@ -237,6 +237,13 @@ func (v *services) rootEnded(s rootfs.Session) {
 	}))
 }
 
+func (v *services) rootDropped(reason string, client netip.AddrPort, err error) {
+	v.rootDrops.Add(reason)
+	v.emit(v.registry.ofAddr(client.Addr()).event(Event{
+		Stage: StageDrop, Name: client.String(), Via: "nbd", Addr: client.Addr().Unmap(), Drop: reason, Err: err,
+	}))
+}
+
 func (v *services) bootOfSession(s rootfs.Session) *boot {
 	if b := v.registry.ofID(s.BootID); b != nil {
 		return b

@@ -82,7 +82,7 @@ type ListenerTransport interface {
 
 // A Site is what the program around a [ListenerTransport] gives it: files to
 // serve, and ears for what its clients do. Any field may be nil. Its functions
-// are called by many goroutines at once; Began and Ended must return quickly.
+// are called by many goroutines at once; all but Open must return quickly.
 type Site struct {
 	// Open opens files by slash-separated names as [fs.ValidPath] wants them.
 	// Every file that it returns is also an [io.ReaderAt].
@@ -90,6 +90,10 @@ type Site struct {
 	// Began is told that a client begins to use a root file system, Ended that
 	// it does no more: each session that began ends once.
 	Began, Ended func(Session)
+	// Dropped is told of a connection that ended before it became a session, or
+	// of something on one that was thrown away: the reason by a short fixed name,
+	// the client, and more about it, or nil.
+	Dropped func(reason string, client netip.AddrPort, err error)
 }
 
 // A Session is one client's use of a root file system that it mounts, as by an

@@ -1,0 +1,267 @@
+package rootfs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/pojntfx/go-nbd/pkg/backend"
+
+	"github.com/pxekit/pxe/internal/bootvalue"
+	"github.com/pxekit/pxe/internal/lifecycle"
+	"github.com/pxekit/pxe/rootfs/nbd"
+)
+
+// NBD is a root file system on a network block device: the machine mounts an
+// export as if it were a disk and reads what it needs. SystemRescue wants the
+// raw ISO image there and looks into it itself.
+//
+// Set Exports, or Files, or both, and this program serves them by the server of
+// package [nbd]; set Addr, and machines are sent to an NBD server elsewhere. An
+// NBD that serves must not be copied, and its fields must not change after it
+// was handed to a server. Its methods may be called concurrently.
+type NBD struct {
+	// Addr is an NBD server elsewhere, which has Export. Zero: this one.
+	Addr netip.AddrPort
+
+	// Export is the name of the export that machines are sent to, of letters,
+	// digits and "-._~:/@+=,". Empty: "archiso", which SystemRescue and Arch
+	// Linux ask for if they are not told.
+	Export string
+
+	// Exports are what this server offers.
+	Exports []nbd.Export
+
+	// Files also offers every file of the server around it, as an export of the
+	// file's name: so a system whose initramfs mounts the export itself gets
+	// a squashfs straight out of an ISO. They are not listed.
+	Files bool
+
+	// Live keeps the machine on the export for as long as it runs. Without it
+	// the machine copies the root file system to memory and disconnects.
+	Live bool
+
+	// TLS, if set, is offered to clients that ask for it. RequireTLS refuses all
+	// others; no initramfs known to this module can ask.
+	TLS        *tls.Config
+	RequireTLS bool
+
+	// MaxConnections and MaxConnectionsPerClient bound how many clients are
+	// connected at once, in all and from one address; see [nbd.Server].
+	MaxConnections, MaxConnectionsPerClient int
+
+	state lifecycle.State
+}
+
+// nbdPort is the standard port, which goes without saying in a URL.
+const nbdPort = 10809
+
+// defaultExport is what archiso's initramfs asks for by default.
+const defaultExport = "archiso"
+
+// Validate reports what is wrong with the configuration.
+func (n *NBD) Validate() error {
+	if f := bootvalue.CheckPlain(n.export()); !f.OK() {
+		return fmt.Errorf("rootfs: NBD.Export %q %s", n.Export, f)
+	}
+	serves := len(n.Exports) > 0 || n.Files
+	if n.Addr != (netip.AddrPort{}) {
+		if serves {
+			return errors.New("rootfs: NBD.Addr names a server elsewhere, and Exports or Files this one: clear one of them")
+		}
+		if f := bootvalue.CheckAddr(n.Addr.Addr()); !f.OK() {
+			return fmt.Errorf("rootfs: NBD.Addr %s %s", n.Addr, f)
+		}
+		if n.Addr.Port() == 0 {
+			return fmt.Errorf("rootfs: NBD.Addr %s has no port: the standard one is 10809", n.Addr)
+		}
+		return nil
+	}
+	if !serves {
+		return errors.New("rootfs: NBD has nothing to serve: set Exports or Files, or Addr for a server elsewhere")
+	}
+	if !n.Files && n.find(n.export()) == nil {
+		return fmt.Errorf("rootfs: NBD.Exports has no %q, where machines are sent: set NBD.Export to one that it has", n.export())
+	}
+	return n.newServer(Site{}).Validate()
+}
+
+// RootURL returns nbd://192.0.2.1/archiso, with the port where it is not 10809.
+// An export of this server carries the boot's ID behind a tilde, so that its
+// connection names its boot: "archiso~ID". It returns a [*TargetError] when the
+// server has no NBD listener for this target, and the error of Validate for
+// what boot code would misread.
+func (n *NBD) RootURL(t Target) (*url.URL, error) {
+	if err := n.Validate(); err != nil {
+		return nil, err
+	}
+	addr, name := n.Addr, n.export()
+	if !addr.IsValid() {
+		if !t.NBD.IsValid() {
+			return nil, &TargetError{
+				Transport: "nbd",
+				Reason:    "this server does not serve NBD to it",
+				Remedy:    "give the server an NBD listener, or set NBD.Addr to a server that has the export",
+			}
+		}
+		addr = t.NBD
+		if t.BootID != "" {
+			name += bootMark + t.BootID
+		}
+		if f := bootvalue.CheckPlain(t.BootID); !f.OK() {
+			return nil, fmt.Errorf("rootfs: Target.BootID %q %s", t.BootID, f)
+		}
+	}
+	host := addr.String()
+	if addr.Port() == nbdPort {
+		host = hostOf(addr.Addr())
+	}
+	return &url.URL{Scheme: "nbd", Host: host, Path: "/" + name}, nil
+}
+
+// hostOf is an address as the host of a URL.
+func hostOf(addr netip.Addr) string {
+	if addr.Is6() {
+		return "[" + addr.String() + "]"
+	}
+	return addr.String()
+}
+
+// MountOptions returns Live.
+func (n *NBD) MountOptions(Target) (MountOptions, error) { return MountOptions{Live: n.Live}, nil }
+
+// Serve serves the exports on l; see [ListenerTransport].
+func (n *NBD) Serve(l net.Listener, site Site) error {
+	run, err := n.state.Begin(func() {}, func() {})
+	if err != nil {
+		l.Close()
+		return err
+	}
+	defer run.End()
+	server := n.newServer(site)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-run.Draining():
+		if server.Shutdown(run.Context()) != nil {
+			server.Close()
+		}
+		return <-served
+	}
+}
+
+// Shutdown refuses new connections and waits until those that are there have
+// ended, or until ctx is done, whose error it returns then. A machine with a live
+// root file system does not end its connection by itself: Close does.
+func (n *NBD) Shutdown(ctx context.Context) error { return n.state.Shutdown(ctx) }
+
+// Close ends all connections at once. Clients that can reconnect go on with
+// another server that has the same exports.
+func (n *NBD) Close() error { return n.state.Close() }
+
+// export returns the name that machines are sent to.
+func (n *NBD) export() string {
+	if n.Export == "" {
+		return defaultExport
+	}
+	return n.Export
+}
+
+// find returns the export of this name.
+func (n *NBD) find(name string) *nbd.Export {
+	for i := range n.Exports {
+		if n.Exports[i].Name == name {
+			return &n.Exports[i]
+		}
+	}
+	return nil
+}
+
+// newServer returns the server of one call of Serve.
+func (n *NBD) newServer(site Site) *nbd.Server {
+	server := &nbd.Server{
+		Exports: n.Exports, TLS: n.TLS, RequireTLS: n.RequireTLS,
+		MaxConnections: n.MaxConnections, MaxConnectionsPerClient: n.MaxConnectionsPerClient,
+		Find: func(ctx context.Context, name string) (*nbd.Export, error) { return n.lookup(ctx, site, name) },
+	}
+	report := func(hear func(Session), s nbd.Session, r nbd.Result) {
+		if hear == nil {
+			return
+		}
+		name, id := s.Export, ""
+		if n.find(name) == nil {
+			name, id = cutBootID(name)
+		}
+		hear(Session{Client: s.Client, BootID: id, Name: name, Size: s.Size, Bytes: r.Bytes, Err: r.Err, Aborted: r.Aborted})
+	}
+	server.Trace = &nbd.Trace{
+		Start: func(s nbd.Session) { report(site.Began, s, nbd.Result{}) },
+		Done:  func(s nbd.Session, r nbd.Result) { report(site.Ended, s, r) },
+		Dropped: func(reason nbd.DropReason, client netip.AddrPort, err error) {
+			if site.Dropped != nil {
+				site.Dropped(string(reason), client, err)
+			}
+		},
+	}
+	return server
+}
+
+// bootMark stands between the name of an export and a boot's ID.
+const bootMark = "~"
+
+// cutBootID takes the boot's ID off a name; id is empty if there is none.
+func cutBootID(name string) (rest, id string) {
+	if i := strings.LastIndex(name, bootMark); i >= 0 && !strings.Contains(name[i:], "/") {
+		return name[:i], name[i+len(bootMark):]
+	}
+	return name, ""
+}
+
+// lookup finds what is not in Exports as it stands: an export with the ID of a
+// boot, or a file.
+func (n *NBD) lookup(ctx context.Context, site Site, name string) (*nbd.Export, error) {
+	rest, id := cutBootID(name)
+	if id != "" {
+		if e := n.find(rest); e != nil {
+			return e, nil
+		}
+	}
+	if !n.Files || site.Open == nil {
+		return nil, fs.ErrNotExist
+	}
+	for _, file := range []string{name, rest} {
+		file, status := fileName(file)
+		if status != 0 {
+			continue
+		}
+		f, err := site.Open(ctx, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Opened again for each connection: this only asked whether it is there.
+		f.Close()
+		return &nbd.Export{Name: name, Open: func(ctx context.Context) (backend.Backend, error) {
+			f, err := site.Open(ctx, file)
+			if err != nil {
+				return nil, err
+			}
+			b, err := nbd.File(f)
+			if err != nil {
+				f.Close()
+			}
+			return b, err
+		}}, nil
+	}
+	return nil, fs.ErrNotExist
+}
