@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/internal/connlimit"
 	"github.com/pxekit/pxe/internal/drop"
 	"github.com/pxekit/pxe/rootfs"
 	"github.com/pxekit/pxe/tftp"
@@ -157,10 +156,11 @@ func (v *services) addHTTP(name string, listener net.Listener, serve func(*http.
 		TLSConfig:                    v.server.TLS,
 		TLSNextProto:                 make(map[string]func(*http.Server, *tls.Conn, http.Handler)), // no HTTP/2
 	}
+	limited := connlimit.Listener(listener, httpConnections, server)
 	v.list = append(v.list, service{
 		name: name,
 		serve: func() error {
-			err := serve(server, netutil.LimitListener(listener, httpConnections))
+			err := serve(server, limited)
 			if !errors.Is(err, http.ErrServerClosed) {
 				server.Close() // its connections do not outlive the listener that failed
 			}

@@ -1,17 +1,16 @@
 package rootfs
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"net/http"
+	"strconv"
 	"time"
 )
 
-// pieceSize is how much is read and written at a time, and over how much
-// MinRate is measured. On loopback 32 KiB was about a quarter slower and 256 KiB
-// at most a fifth faster, but every client that is slow to read holds a piece:
-// a thousand of them 64 MiB of memory, not 256.
+// pieceSize is how much is read and written at a time where a file is copied,
+// and over how much MinRate is measured. On loopback 32 KiB was about a quarter
+// slower and 256 KiB at most a fifth faster, but every client that is slow to
+// read holds a piece: a thousand of them 64 MiB of memory, not 256.
 const pieceSize = 64 << 10
 
 // progressInterval is the least time between two calls of Trace.Progress.
@@ -21,8 +20,9 @@ const progressInterval = time.Second
 // answer: enough for a client that has sent it to read the answer undisturbed.
 const bodyPatience = time.Second
 
-// answer is the http.ResponseWriter of one request. It sets a new write
-// deadline before every piece, counts, and remembers how sending ended.
+// answer is the http.ResponseWriter of one request. It asks for admission when
+// the length of the body is known, keeps to the rates, sets a new write deadline
+// before every piece, counts, and remembers how sending ended.
 //
 // Deadlines are left standing at the end: they then bound the last flush of
 // net/http, which clears them before the connection's next request.
@@ -31,18 +31,29 @@ type answer struct {
 	files    *Files
 	request  *http.Request
 	name     string
-	size     int64 // of the file
+	size     int64    // of the file
+	body     *content // nil until there is a file
 	control  *http.ResponseController
 	patience time.Duration // for one piece; 0: no deadlines
 	reported time.Time     // when Trace.Progress was last called
+	permit   permit        // of the limits
 
 	status int
 	bytes  int64
 	err    error // the first error of writing
+	busy   error // why the answer became a 503 instead of the file
 }
 
-// WriteHeader implements http.ResponseWriter.
+// WriteHeader implements http.ResponseWriter. A body that is coming must be
+// admitted first; http.ServeContent knows its length only now.
 func (a *answer) WriteHeader(status int) {
+	if status < 300 && a.request.Method == http.MethodGet {
+		length, _ := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64) // ours
+		if err := a.permit.enter(a.files, a.request, length); err != nil {
+			a.refuseBusy(err)
+			return
+		}
+	}
 	a.status = status
 	a.arm()
 	a.ResponseWriter.WriteHeader(status)
@@ -64,8 +75,24 @@ func (a *answer) Write(p []byte) (int, error) {
 }
 
 // ReadFrom implements io.ReaderFrom, which io.Copy finds. It is where files are
-// sent, and so where a way without copying belongs.
+// sent: without copying them where that is possible.
 func (a *answer) ReadFrom(src io.Reader) (sent int64, err error) {
+	if a.busy != nil {
+		return 0, a.busy // after the text of the 503
+	}
+	if limited, ok := src.(*io.LimitedReader); ok && a.body != nil && limited.R == io.Reader(a.body) {
+		sent, err = a.sendFile(limited.N)
+		limited.N -= sent
+		if err != nil || limited.N == 0 {
+			return sent, err
+		}
+	}
+	copied, err := a.copy(src)
+	return sent + copied, err
+}
+
+// copy reads and writes piece by piece, until src ends.
+func (a *answer) copy(src io.Reader) (sent int64, err error) {
 	buf, ok := a.files.buffers.Get().(*[pieceSize]byte)
 	if !ok {
 		buf = new([pieceSize]byte)
@@ -74,6 +101,10 @@ func (a *answer) ReadFrom(src io.Reader) (sent int64, err error) {
 	for {
 		n, readErr := src.Read(buf[:])
 		if n > 0 {
+			if err := a.permit.pay(int64(n)); err != nil {
+				a.err = err
+				return sent, err
+			}
 			m, err := a.Write(buf[:n])
 			sent += int64(m)
 			if err != nil {
@@ -107,6 +138,31 @@ func (a *answer) rejectBody() {
 	_ = a.control.SetReadDeadline(time.Now().Add(bodyPatience))
 }
 
+// refuse answers with an error status and its own text.
+func (a *answer) refuse(status int) {
+	text := http.StatusText(status) + "\n"
+	header := a.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	if status == http.StatusServiceUnavailable && header.Get("Retry-After") == "" {
+		header.Set("Retry-After", retryAfter)
+	}
+	a.WriteHeader(status)
+	_, _ = io.WriteString(a, text)
+}
+
+// refuseBusy is refuse for a download that was not admitted, whose headers are
+// there already.
+func (a *answer) refuseBusy(err error) {
+	header := a.Header()
+	for _, name := range []string{"Accept-Ranges", "Content-Range", "Etag", "Last-Modified"} {
+		header.Del(name)
+	}
+	header.Set("Retry-After", busyRetryAfter())
+	a.refuse(http.StatusServiceUnavailable)
+	a.busy = err
+}
+
 // progress reports to the trace, now and then.
 func (a *answer) progress() {
 	trace := a.files.Trace
@@ -121,75 +177,4 @@ func (a *answer) progress() {
 		a.reported = now
 		trace.Progress(a.request, a.name, a.bytes, a.size)
 	}
-}
-
-// content is the io.ReadSeeker over a file that http.ServeContent wants. It
-// remembers an error of the file, which ServeContent keeps to itself.
-//
-// Its lock is for answers of several ranges: ServeContent reads those on a
-// goroutine that may outlive it, when the file is closed already. It is a
-// channel because stop may wait for a slow file, and the clock of a
-// testing/synctest bubble stands still while anyone waits for a Mutex.
-type content struct {
-	lock   chan struct{}
-	file   io.ReaderAt
-	size   int64
-	offset int64
-	closed bool
-	err    error
-}
-
-func newContent(file io.ReaderAt, size int64) *content {
-	return &content{lock: make(chan struct{}, 1), file: file, size: size}
-}
-
-// Read implements io.Reader. A file that ends before its size is an error.
-func (c *content) Read(p []byte) (int, error) {
-	c.lock <- struct{}{}
-	defer func() { <-c.lock }()
-	if c.closed {
-		return 0, fs.ErrClosed
-	}
-	rest := c.size - c.offset
-	if rest <= 0 {
-		return 0, io.EOF
-	}
-	if int64(len(p)) > rest {
-		p = p[:rest]
-	}
-	n, err := c.file.ReadAt(p, c.offset)
-	c.offset += int64(n)
-	if n == len(p) {
-		return n, nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	c.err = err
-	return n, err
-}
-
-// Seek implements io.Seeker.
-func (c *content) Seek(offset int64, whence int) (int64, error) {
-	c.lock <- struct{}{}
-	defer func() { <-c.lock }()
-	switch whence {
-	case io.SeekCurrent:
-		offset += c.offset
-	case io.SeekEnd:
-		offset += c.size
-	}
-	if offset < 0 {
-		return 0, errors.New("rootfs: seek before the beginning")
-	}
-	c.offset = offset
-	return offset, nil
-}
-
-// stop ends reading and returns the file's error, if there was one.
-func (c *content) stop() error {
-	c.lock <- struct{}{}
-	defer func() { <-c.lock }()
-	c.closed = true
-	return c.err
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -75,10 +74,17 @@ type Files struct {
 	// Negative: no limit.
 	MinRate int64
 
+	// Limits bounds how fast files leave, and how many at once. The zero value
+	// sets no limits.
+	Limits Limits
+
 	// Trace watches requests. Nil: nobody does.
 	Trace *Trace
 
 	buffers sync.Pool // of *[pieceSize]byte
+	line    line      // for Limits.Downloads
+	pace    clock     // of Limits.Rate
+	clients clients   // and of Limits.ClientRate
 }
 
 // retryAfter is when a client is to ask again if the system has run out of
@@ -103,6 +109,7 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.patience = max(time.Second, time.Duration(pieceSize*int64(time.Second)/rate))
 	}
+	defer a.permit.leave()
 
 	hasBody := r.ContentLength != 0
 	if hasBody {
@@ -177,9 +184,16 @@ func (f *Files) serve(a *answer) (result Result) {
 
 	f.Trace.start(a.request, a.name, size)
 	body := newContent(at, size)
+	if host, offset, ok := extentOf(file, size); ok {
+		body.host, body.hostOffset = host, offset
+	}
+	a.body = body
 	http.ServeContent(a, request, "", info.ModTime(), body)
 	result = Result{Size: size, RangeIgnored: ignored}
 	switch err := body.stop(); {
+	case a.busy != nil:
+		result.Err = fmt.Errorf("%w: %q", a.busy, a.name)
+		result.Aborted = !errors.Is(a.busy, ErrBusy)
 	case err != nil:
 		result.Err = fmt.Errorf("rootfs: reading %q: %w", a.name, err)
 	case errors.Is(a.err, os.ErrDeadlineExceeded):
@@ -219,17 +233,4 @@ func statusOf(err error) int {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
-}
-
-// refuse answers with an error status and its own text.
-func (a *answer) refuse(status int) {
-	text := http.StatusText(status) + "\n"
-	header := a.Header()
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(len(text)))
-	if status == http.StatusServiceUnavailable {
-		header.Set("Retry-After", retryAfter)
-	}
-	a.WriteHeader(status)
-	_, _ = io.WriteString(a, text)
 }
