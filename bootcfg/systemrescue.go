@@ -121,8 +121,8 @@ type CopyMode uint8
 
 // The modes.
 const (
-	// CopyAuto leaves it to SystemRescue, which copies whatever comes by
-	// network.
+	// CopyAuto leaves it to the system: those with archiso's initramfs copy
+	// whatever comes by network, the others what comes by HTTP and TFTP.
 	CopyAuto CopyMode = iota
 	// CopyAlways asks for the copy.
 	CopyAlways
@@ -130,9 +130,6 @@ const (
 	// by NBD newer clients hang; by HTTP and TFTP there is always a copy.
 	CopyNever
 )
-
-// defaultTimeout is that of a SystemRescue menu.
-const defaultTimeout = 10 * time.Second
 
 // baseDir returns the directory of the medium.
 func (s *SystemRescue) baseDir() string {

@@ -10,76 +10,41 @@ import "net/url"
 // The names are those of the medium's files. RootFiles are the files that the
 // initramfs fetches by HTTP or TFTP; there are none by NFS and NBD.
 func (s SystemRescue) Menu(root *url.URL) (*Menu, error) {
-	m := &Menu{Title: "SystemRescue", Default: "rescue", Timeout: s.Timeout, Help: s.help()}
-	switch {
-	case s.Timeout == 0:
-		m.Timeout = defaultTimeout
-	case s.Timeout < 0:
-		m.Timeout = 0
-	}
-	var first error
-	add := func(name, title, help string, v SystemRescue) {
-		params, err := v.Params(root)
-		if err != nil {
-			if first == nil {
-				first = err
-			}
-			return
-		}
-		m.Entries = append(m.Entries, Entry{Name: name, Title: title, Help: help, Kernel: v.kernel(),
-			Initrds: v.initrds(), Params: params, AnyInterface: v.AnyInterface, RootFiles: v.rootFiles(root)})
-	}
-	add("rescue", "Boot SystemRescue", "Boots the system with the options that its operator chose.", s)
-	if first != nil {
-		return nil, first // the variants would say the same again
-	}
+	b := newSystemMenu("SystemRescue", root, s.Timeout)
+	b.menu.Help = s.help()
+	b.plain("rescue", s.entry)
 	if v := s; s.CopyToRAM == CopyNever {
 		v.CopyToRAM = CopyAlways
-		add("copytoram", "Boot SystemRescue and copy it to RAM",
-			"Copies the whole system into memory, which has to be large enough.\n"+
-				"Afterwards it works without the server.", v)
+		b.copied(v.entry)
 	}
 	if v := s; !s.Checksum {
 		v.Checksum = true
-		add("checksum", "Boot SystemRescue and verify its integrity",
-			"Compares the system with its checksum before it is started.", v)
+		b.checked(v.entry)
 	}
 	if v := s; !s.NoModeset {
 		v.NoModeset = true
-		add("nomodeset", "Boot SystemRescue with basic display drivers",
-			"For screens that stay dark: keeps the graphics mode of the firmware.", v)
+		b.add("nomodeset", " with basic display drivers",
+			"For screens that stay dark: keeps the graphics mode of the firmware.", v.entry)
 	}
 	if v := s; len(s.Consoles) == 0 {
-		v.Consoles = []string{"tty0", "ttyS0,115200n8"}
-		add("serial", "Boot SystemRescue with a serial console",
-			"Uses the first serial port, at 115200 bits per second.", v)
+		v.Consoles = serialConsoles()
+		b.serial(v.entry)
 	}
-	if first != nil {
-		return nil, first
+	if s.Memtest == "" {
+		return b.done()
 	}
-	if s.Memtest != "" {
-		m.Entries = append(m.Entries, Entry{Name: "memtest", Title: "Test the memory", AnyInterface: true,
-			Help: "Tests the memory of this machine until it is switched off.", Kernel: s.Memtest})
-	}
-	m.Entries = append(m.Entries, Entry{Name: "local", Title: "Boot from the local disk", Local: true,
-		Help: "Leaves the network, and boots what is installed on this machine."})
-	if err := m.Validate(); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return b.done(Entry{Name: "memtest", Title: "Test the memory", AnyInterface: true,
+		Help: "Tests the memory of this machine until it is switched off.", Kernel: s.Memtest})
 }
 
-// rootFiles returns the names of the files that the initramfs fetches.
-func (s *SystemRescue) rootFiles(root *url.URL) []string {
-	if root.Scheme == "nfs" || root.Scheme == "nbd" {
-		return nil
+// entry returns the system as s describes it.
+func (s *SystemRescue) entry(root *url.URL) (Entry, error) {
+	params, err := s.Params(root)
+	if err != nil {
+		return Entry{}, err
 	}
-	dir := s.baseDir() + "/" + s.arch() + "/"
-	files := []string{dir + "airootfs.sfs"}
-	if s.Checksum {
-		files = append(files, dir+"airootfs.sha512")
-	}
-	return files
+	return Entry{Kernel: s.kernel(), Initrds: s.initrds(), Params: params, AnyInterface: s.AnyInterface,
+		RootFiles: s.stage().rootFiles(root, s.baseDir()+"/"+s.arch()+"/airootfs.sfs")}, nil
 }
 
 // help returns the screens on function keys.
