@@ -49,6 +49,9 @@ func baseText(u *url.URL, schemes ...string) (string, flaw) {
 	return u.Scheme + "://" + u.Host + u.EscapedPath(), flaw(f)
 }
 
+// plainPath is the flaw of a URL whose path would be decoded by nobody.
+func plainPath(u *url.URL) flaw { return flaw(bootvalue.CheckPlain(u.EscapedPath())) }
+
 // nfsSource returns an NFS export as "address:/path", for mount commands, which
 // decode nothing. Names are refused: klibc's nfsmount resolves none.
 func nfsSource(u *url.URL) (string, flaw) {
@@ -98,4 +101,12 @@ func (w *paramWriter) fetched(mode CopyMode, scheme string) {
 		w.problem("CopyToRAM", "", "is CopyNever, but what comes by "+scheme+" is always copied",
 			"use CopyAuto, or an NFS root")
 	}
+}
+
+// orElse returns s, or other if s is empty.
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
 }
