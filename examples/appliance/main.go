@@ -19,7 +19,6 @@ import (
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/dhcp"
-	"github.com/pxekit/pxe/rootfs"
 )
 
 // drainTime is how long running downloads may go on after SIGTERM.
@@ -57,8 +56,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	system := pxe.SystemRescue{Checksum: !o.noChecksum, Extra: o.params, Timeout: menuTimeout}
-	if system.Initrds, err = checkMedium(ctx, files, system); err != nil {
+	if system.Initrds, err = checkMedium(ctx, files, system, o.root); err != nil {
 		return fmt.Errorf("-media %s: %w", o.media, err)
+	}
+	root, err := o.newRoot(medium)
+	if err != nil {
+		return err
 	}
 	report, closeReport, err := reporter(o.events, stdout, stderr)
 	if err != nil {
@@ -74,10 +77,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	server := &pxe.Server{
 		Networks: []pxe.Network{network},
 		Files:    files,
-		Root:     &rootfs.HTTP{},
+		Root:     root,
 		Booter:   system,
 		Loader:   map[string]dhcp.Family{"pxelinux": dhcp.FamilyPXELinux, "ipxe": dhcp.FamilyIPXE}[o.loader],
-		HTTPAddr: o.http, TFTPAddr: o.tftp,
+		HTTPAddr: o.http, TFTPAddr: o.tftp, NBDAddr: o.nbd,
 		OnEvent: report,
 		Logger:  slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -85,8 +88,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "ready: DHCP on %s, addresses %s-%s, TFTP on %s, HTTP on %s, serving %s\n",
-		o.iface, o.first, o.last, sockets.TFTP.LocalAddr(), sockets.HTTP.Addr(), o.media)
+	nbd := ""
+	if sockets.NBD != nil {
+		nbd = fmt.Sprintf(", NBD on %s", sockets.NBD.Addr())
+	}
+	fmt.Fprintf(stderr, "ready: DHCP on %s, addresses %s-%s, TFTP on %s, HTTP on %s%s, serving %s\n",
+		o.iface, o.first, o.last, sockets.TFTP.LocalAddr(), sockets.HTTP.Addr(), nbd, o.media)
 
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(sockets) }()

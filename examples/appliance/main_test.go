@@ -32,10 +32,10 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		"one of two DNS":    {append(complete, "-dns", "192.0.2.1,x"), []string{"-dns", `"x"`}},
 		"loader of later":   {append(complete, "-loader", "grub"), []string{"-loader grub is not supported yet"}},
 		"unknown loader":    {append(complete, "-loader", "lilo"), []string{"use auto, pxelinux or ipxe"}},
-		"root of later":     {append(complete, "-root", "nbd"), []string{"-root nbd is not supported yet"}},
-		"unknown root":      {append(complete, "-root", "smb"), []string{"use http"}},
-		"NFS of later":      {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is not supported yet"}},
-		"NBD of later":      {append(complete, "-nbd", ":10810"), []string{"-nbd is not supported yet"}},
+		"unknown root":      {append(complete, "-root", "smb"), []string{"use http, nbd, nfs or tftp"}},
+		"NFS without -nfs":  {append(complete, "-root", "nfs"), []string{"-nfs is missing", "-nfs 192.0.2.9:/srv/rescue"}},
+		"-nfs without NFS":  {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is for -root nfs"}},
+		"live by HTTP":      {append(complete, "-live"), []string{"-live is for -root nfs and nbd"}},
 		"leases of later":   {append(complete, "-leases", "x"), []string{"-leases is not supported yet"}},
 		"forgotten dash":    {append(complete, "router"), []string{`unexpected argument "router"`}},
 		"several at a time": {append(complete, "-router", "x", "-root", "y"), []string{"-router", "-root"}},
@@ -59,7 +59,7 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 func TestHelpNamesEveryFlag(t *testing.T) {
 	var out bytes.Buffer
 	require.ErrorIs(t, run(context.Background(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)
-	for _, name := range strings.Fields("interface addr range proxy router dns domain lease-time leases media loaders loader root nfs params no-checksum events http tftp nbd") {
+	for _, name := range strings.Fields("interface addr range proxy router dns domain lease-time leases media loaders loader root nfs live params no-checksum events http tftp nbd") {
 		require.Contains(t, out.String(), "\n  -"+name)
 	}
 }
@@ -80,13 +80,13 @@ func TestAMediumWithoutMicrocodeBoots(t *testing.T) {
 	for _, name := range []string{"boot/x86_64/vmlinuz", "boot/x86_64/sysresccd.img", "x86_64/airootfs.sfs", "x86_64/airootfs.sha512"} {
 		files["sysresccd/"+name] = []byte("x")
 	}
-	initrds, err := checkMedium(t.Context(), files, pxe.SystemRescue{Checksum: true})
+	initrds, err := checkMedium(t.Context(), files, pxe.SystemRescue{Checksum: true}, "http")
 	require.NoError(t, err)
 	require.Equal(t, []string{"sysresccd/boot/x86_64/sysresccd.img"}, initrds)
 	delete(files, "sysresccd/x86_64/airootfs.sha512")
-	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{Checksum: true})
+	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{Checksum: true}, "http")
 	require.ErrorContains(t, err, "it has no sysresccd/x86_64/airootfs.sha512")
-	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{})
+	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{}, "http")
 	require.NoError(t, err, "nobody asks for the checksum")
 }
 

@@ -51,8 +51,11 @@ func withLoaders(medium asset.FileSource, dir string) (asset.FileSource, error) 
 // checkMedium finds out before any machine does whether the medium can boot
 // one. It returns the initial RAM disks that are there: small media have no
 // microcode images, without which a machine boots all the same.
-func checkMedium(ctx context.Context, files asset.FileSource, system pxe.SystemRescue) ([]string, error) {
-	menu, err := bootcfg.SystemRescue(system).Menu(&url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"})
+func checkMedium(ctx context.Context, files asset.FileSource, system pxe.SystemRescue, root string) ([]string, error) {
+	// The files of the root file system that machines fetch depend on the way:
+	// none by NFS and NBD.
+	sample := &url.URL{Scheme: root, Host: "192.0.2.1", Path: "/"}
+	menu, err := bootcfg.SystemRescue(system).Menu(sample)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,11 @@ type options struct {
 	params     []string
 	noChecksum bool
 	events     string
+	root       string
+	nfs        string
+	live       bool
 	http, tftp string
+	nbd        string
 }
 
 const usage = `usage: appliance -interface NAME -range FIRST-LAST -media PATH [flags]
@@ -51,10 +55,9 @@ func later(what string) error {
 // mistakes at once.
 func parse(args []string, output io.Writer) (*options, error) {
 	var (
-		o                                               options
-		addr, addrRange, router, dns, params, root, nfs string
-		leases, nbd                                     string
-		proxy                                           bool
+		o                                            options
+		addr, addrRange, router, dns, params, leases string
+		proxy                                        bool
 	)
 	flags := flag.NewFlagSet("appliance", flag.ContinueOnError)
 	flags.SetOutput(output)
@@ -74,14 +77,15 @@ func parse(args []string, output io.Writer) (*options, error) {
 	flags.StringVar(&o.media, "media", "", "SystemRescue ISO or a directory with its files (`path`)")
 	flags.StringVar(&o.loaders, "loaders", "", "`directory` with more boot loaders, named as distributions name them; they come before the system's")
 	flags.StringVar(&o.loader, "loader", "auto", "boot loader `family` that every client gets: auto, pxelinux or ipxe")
-	flags.StringVar(&root, "root", "http", "`way` to the root file system: http (tftp, nfs and nbd are not supported yet)")
-	flags.StringVar(&nfs, "nfs", "", "NFS export, as `HOST:/PATH` (not supported yet)")
+	flags.StringVar(&o.root, "root", "http", "`way` to the root file system: http, nbd, nfs or tftp (which is slow)")
+	flags.StringVar(&o.nfs, "nfs", "", "NFS `export` that has the medium's files, as 192.0.2.9:/srv/rescue (for -root nfs)")
+	flags.BoolVar(&o.live, "live", false, "keep machines on the root file system instead of copying it to memory (for -root nfs and nbd)")
 	flags.StringVar(&params, "params", "", "extra kernel `parameters`, separated by blanks")
 	flags.BoolVar(&o.noChecksum, "no-checksum", false, "do not let machines verify the root file system after the download")
 	flags.StringVar(&o.events, "events", "", "write events as JSON lines to `file`; - is standard output")
 	flags.StringVar(&o.http, "http", ":80", "`address` of the HTTP server")
 	flags.StringVar(&o.tftp, "tftp", ":69", "`address` of the TFTP server")
-	flags.StringVar(&nbd, "nbd", ":10809", "`address` of the NBD server (not supported yet)")
+	flags.StringVar(&o.nbd, "nbd", ":10809", "`address` of the NBD server (for -root nbd; SystemRescue knows no other port)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -131,22 +135,30 @@ func parse(args []string, output io.Writer) (*options, error) {
 	default:
 		check(fmt.Errorf("-loader %q: use auto, pxelinux or ipxe", o.loader))
 	}
-	switch root {
-	case "http":
-	case "tftp", "nfs", "nbd":
-		check(later("-root " + root))
-	default:
-		check(fmt.Errorf("-root %q: use http", root))
+	check(o.checkRoot())
+	if leases != "" {
+		check(later("-leases"))
 	}
-	flags.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "leases", "nfs", "nbd":
-			if f.Value.String() != "" {
-				check(later("-" + f.Name))
-			}
-		}
-	})
 	return &o, errors.Join(errs...)
+}
+
+// checkRoot finds flags that do not go with the way to the root file system.
+func (o *options) checkRoot() error {
+	switch o.root {
+	case "http", "tftp", "nbd", "nfs":
+	default:
+		return fmt.Errorf("-root %q: use http, nbd, nfs or tftp", o.root)
+	}
+	if o.root == "nfs" && o.nfs == "" {
+		return errors.New("-nfs is missing: with -root nfs name the export, as -nfs 192.0.2.9:/srv/rescue")
+	}
+	if o.root != "nfs" && o.nfs != "" {
+		return fmt.Errorf("-nfs is for -root nfs, and the root file system comes by %s", o.root)
+	}
+	if o.live && o.root != "nfs" && o.root != "nbd" {
+		return fmt.Errorf("-live is for -root nfs and nbd: what comes by %s is always copied to memory", o.root)
+	}
+	return nil
 }
 
 func parseRange(s string) (first, last netip.Addr, err error) {

@@ -33,8 +33,8 @@ var parts = []string{"asset", "bootcfg", "dhcp", "rootfs", "tftp"}
 // modules are the other modules that a folder may import, and the folders below
 // it, outside its tests. What is not listed may import none.
 var modules = map[string][]string{
-	// The DHCP codec, whose types dhcp shows.
-	".":    {"github.com/insomniacslk/dhcp"},
+	// The DHCP codec, whose types dhcp shows, and the contract of NBD exports.
+	".":    {"github.com/insomniacslk/dhcp", "github.com/pojntfx/go-nbd"},
 	"dhcp": {"github.com/insomniacslk/dhcp"},
 	// The contract of NBD exports and the wire format, and sendfile with an
 	// offset of its own.
