@@ -79,20 +79,20 @@ type SystemRescue bootcfg.SystemRescue
 var errNoRoot = errors.New("SystemRescue needs a root file system: set the Server's Root, for example to &rootfs.HTTP{}")
 
 // check reports what no machine could boot with, given the Server's Root.
-func (s SystemRescue) check(root RootFSTransport) error {
-	if isNil(root) {
+func (s SystemRescue) check(server *Server) error {
+	if isNil(server.Root) {
 		return errNoRoot
 	}
 	sample := Machine{
 		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, BootID: newBootID(),
 		Addr: netip.AddrFrom4([4]byte{192, 0, 2, 2}), ServerAddr: netip.AddrFrom4([4]byte{192, 0, 2, 1}),
 	}
-	err := locateRoot(root, &sample, rootfs.Target{
+	err := locateRoot(server.Root, &sample, rootfs.Target{
 		Server: sample.ServerAddr, Machine: sample.Addr, BootID: sample.BootID,
 		HTTP:  namedBase("http", sample, 80, 80),
 		HTTPS: namedBase("https", sample, 443, 443),
 		TFTP:  namedBase("tftp", sample, 69, 69),
-		NBD:   netip.AddrPortFrom(sample.ServerAddr, 10809),
+		NBD:   netip.AddrPortFrom(sample.ServerAddr, server.nbdPort()),
 	})
 	if err != nil {
 		return err

@@ -133,6 +133,8 @@ func TestWhatATransportNeedsIsChecked(t *testing.T) {
 	iso, _ := image(t)
 	srv.Root = &rootfs.NBD{Exports: pxe.ISOExports(iso), Export: "rescue"}
 	require.ErrorContains(t, srv.Validate(), `has no "rescue"`)
+	srv.Root, srv.NBDAddr = &rootfs.NBD{Exports: pxe.ISOExports(iso)}, ":10810"
+	require.ErrorContains(t, srv.Validate(), "serve NBD on port 10809")
 	srv.Root, srv.TLS = rootfs.HTTP{TLS: true}, &tls.Config{}
 	require.ErrorContains(t, srv.Validate(), "TLS has no certificate")
 }

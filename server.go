@@ -120,8 +120,8 @@ func (s *Server) Validate() error {
 			errs = append(errs, v.Validate())
 		}
 	}
-	if b, ok := s.Booter.(interface{ check(RootFSTransport) error }); ok {
-		errs = append(errs, b.check(s.Root))
+	if b, ok := s.Booter.(interface{ check(*Server) error }); ok {
+		errs = append(errs, b.check(s))
 	}
 	if t := s.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
 		errs = append(errs, errors.New("TLS has no certificate: set its Certificates, or GetCertificate"))

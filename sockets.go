@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"strconv"
 	"syscall"
 
 	"github.com/pxekit/pxe/internal/udp"
@@ -108,6 +109,17 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 		}
 	}
 	return nil
+}
+
+// nbdPort returns the port that NBDAddr asks for; the standard one where that
+// leaves it open.
+func (s *Server) nbdPort() uint16 {
+	if _, port, err := net.SplitHostPort(s.NBDAddr); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
+			return uint16(n)
+		}
+	}
+	return 10809
 }
 
 func orDefault(s, fallback string) string {
