@@ -2,12 +2,10 @@ package pxe
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"net/url"
 	"reflect"
-	"slices"
 
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
@@ -69,50 +67,6 @@ type BooterFunc func(ctx context.Context, m *Machine) (*bootcfg.Menu, error)
 
 // Boot calls f.
 func (f BooterFunc) Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error) { return f(ctx, m) }
-
-// SystemRescue boots SystemRescue from the Server's Files with the root file
-// system that the Server's Root offers. Its fields are those of
-// [bootcfg.SystemRescue]; the zero value boots the medium's defaults.
-type SystemRescue bootcfg.SystemRescue
-
-// errNoRoot is a mistake that every machine would meet.
-var errNoRoot = errors.New("SystemRescue needs a root file system: set the Server's Root, for example to &rootfs.HTTP{}")
-
-// check reports what no machine could boot with, given the Server's Root.
-func (s SystemRescue) check(server *Server) error {
-	if isNil(server.Root) {
-		return errNoRoot
-	}
-	sample := Machine{
-		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, BootID: newBootID(),
-		Addr: netip.AddrFrom4([4]byte{192, 0, 2, 2}), ServerAddr: netip.AddrFrom4([4]byte{192, 0, 2, 1}),
-	}
-	err := locateRoot(server.Root, &sample, rootfs.Target{
-		Server: sample.ServerAddr, Machine: sample.Addr, BootID: sample.BootID,
-		HTTP:  namedBase("http", sample, 80, 80),
-		HTTPS: namedBase("https", sample, 443, 443),
-		TFTP:  namedBase("tftp", sample, 69, 69),
-		NBD:   netip.AddrPortFrom(sample.ServerAddr, server.nbdPort()),
-	})
-	if err != nil {
-		return err
-	}
-	_, err = s.Boot(context.Background(), &sample)
-	return err
-}
-
-// Boot returns the same menu to every machine, but for the addresses in it.
-func (s SystemRescue) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
-	if m.Root == nil {
-		return nil, errNoRoot
-	}
-	system := bootcfg.SystemRescue(s)
-	system.NFSOptions = slices.Concat(m.Mount.NFS, system.NFSOptions)
-	if m.Mount.Live && system.CopyToRAM == bootcfg.CopyAuto {
-		system.CopyToRAM = bootcfg.CopyNever
-	}
-	return system.Menu(m.Root)
-}
 
 // isNil reports whether an interface holds nothing, or a nil pointer.
 func isNil(v any) bool {

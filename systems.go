@@ -1,0 +1,102 @@
+package pxe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"github.com/pxekit/pxe/bootcfg"
+	"github.com/pxekit/pxe/rootfs"
+)
+
+// SystemRescue boots SystemRescue from the Server's Files with the root file
+// system that the Server's Root offers. Its fields are those of
+// [bootcfg.SystemRescue]; the zero value boots the medium's defaults.
+type SystemRescue bootcfg.SystemRescue
+
+// Archiso, LiveBoot and Dracut boot other systems in the same way: live media of
+// Arch Linux and its kind, of Debian and its kind, and systems whose initramfs
+// was made by dracut. Their fields are those of the types of package bootcfg.
+type (
+	Archiso  bootcfg.Archiso
+	LiveBoot bootcfg.LiveBoot
+	Dracut   bootcfg.Dracut
+)
+
+// Boot returns the same menu to every machine, but for the addresses in it.
+func (s SystemRescue) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
+	system := bootcfg.SystemRescue(s)
+	m.mount(&system.NFSOptions, &system.CopyToRAM)
+	return m.menu(system.Menu)
+}
+
+// Boot returns the same menu to every machine, but for the addresses in it.
+func (a Archiso) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
+	system := bootcfg.Archiso(a)
+	m.mount(&system.NFSOptions, &system.CopyToRAM)
+	return m.menu(system.Menu)
+}
+
+// Boot returns the same menu to every machine, but for the addresses in it.
+func (l LiveBoot) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
+	system := bootcfg.LiveBoot(l)
+	m.mount(&system.NFSOptions, &system.CopyToRAM)
+	return m.menu(system.Menu)
+}
+
+// Boot returns the same menu to every machine, but for the addresses in it.
+func (d Dracut) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
+	system := bootcfg.Dracut(d)
+	m.mount(&system.NFSOptions, &system.CopyToRAM)
+	return m.menu(system.Menu)
+}
+
+// errNoRoot is a mistake that every machine would meet.
+var errNoRoot = errors.New("the system needs a root file system: set the Server's Root, for example to &rootfs.HTTP{}")
+
+// mount adds what the Server's Root asks of a system that mounts from there.
+func (m *Machine) mount(nfsOptions *[]string, mode *bootcfg.CopyMode) {
+	*nfsOptions = slices.Concat(m.Mount.NFS, *nfsOptions)
+	if m.Mount.Live && *mode == bootcfg.CopyAuto {
+		*mode = bootcfg.CopyNever
+	}
+}
+
+// menu is a system's menu for this machine.
+func (m *Machine) menu(of func(root *url.URL) (*bootcfg.Menu, error)) (*bootcfg.Menu, error) {
+	if m.Root == nil {
+		return nil, errNoRoot
+	}
+	return of(m.Root)
+}
+
+func (s SystemRescue) check(server *Server) error { return checkSystem(s, server) }
+func (a Archiso) check(server *Server) error      { return checkSystem(a, server) }
+func (l LiveBoot) check(server *Server) error     { return checkSystem(l, server) }
+func (d Dracut) check(server *Server) error       { return checkSystem(d, server) }
+
+// checkSystem reports what no machine could boot with, given the Server's Root.
+func checkSystem(system Booter, server *Server) error {
+	if isNil(server.Root) {
+		return errNoRoot
+	}
+	sample := Machine{
+		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, BootID: newBootID(),
+		Addr: netip.AddrFrom4([4]byte{192, 0, 2, 2}), ServerAddr: netip.AddrFrom4([4]byte{192, 0, 2, 1}),
+	}
+	err := locateRoot(server.Root, &sample, rootfs.Target{
+		Server: sample.ServerAddr, Machine: sample.Addr, BootID: sample.BootID,
+		HTTP:  namedBase("http", sample, 80, 80),
+		HTTPS: namedBase("https", sample, 443, 443),
+		TFTP:  namedBase("tftp", sample, 69, 69),
+		NBD:   netip.AddrPortFrom(sample.ServerAddr, server.nbdPort()),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = system.Boot(context.Background(), &sample)
+	return err
+}
