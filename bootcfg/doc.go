@@ -5,7 +5,10 @@
 // parameters, a default, a timeout and help texts. A [Renderer] writes it in
 // the language of one loader: [PXELinux] for pxelinux and lpxelinux, [IPXE] for
 // iPXE. [SystemRescue] makes such a menu, with the kernel parameters that
-// SystemRescue's initramfs needs to find its root file system on the network.
+// SystemRescue's initramfs needs to find its root file system on the network;
+// [Archiso], [LiveBoot] and [Dracut] do the same for Arch Linux, for Debian's
+// live media and for what is built with dracut. The parameters follow the URL of
+// the root file system; what a system's initramfs cannot do is an error.
 //
 // The package is pure text: it opens no file and no socket, keeps no state and
 // may be used from many goroutines at once.

@@ -218,7 +218,7 @@ func (d *Dracut) refuse(key string) flaw {
 	case "rd.live.image", "liveimg", "ro":
 		return elsewhere("remove it: it is there where the root asks for it")
 	case "rw":
-		return flaw{"has an NBD root, and an NFS one without \"rw\" in NFSOptions, mounted for writing", "set Overlay to keep changes in memory"}
+		return flaw{"has the root file system mounted for writing, which many servers refuse", `set Overlay, or give "rw" in NFSOptions`}
 	case "rd.live.overlay.overlayfs":
 		return elsewhere("set Overlay")
 	case "rootfstype":
