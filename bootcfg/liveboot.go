@@ -50,8 +50,9 @@ type LiveBoot struct {
 	// /dev/console: "tty0", "ttyS0,115200n8". Empty: the screen.
 	Consoles []string
 	// Extra are further kernel parameters, those of live-config among them:
-	// "locales=de_DE.UTF-8", "keyboard-layouts=de". Those that a field or a
-	// renderer makes, and those that name another medium, are refused.
+	// "locales=de_DE.UTF-8", "keyboard-layouts=de". "ethdevice-timeout=60" waits
+	// longer than 15 seconds for DHCP, as switches with STP need it. Those that a
+	// field or a renderer makes, and those that name another medium, are refused.
 	Extra []string
 }
 
@@ -69,7 +70,8 @@ var formSquashFS = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*\.squashfs$`)
 //	      digits and "-._~:/@+=,"
 //	nfs   nfs://IPv4-address/path, an export that holds the medium's tree
 //
-// live-boot knows no NBD. HTTPS is refused: that wget checks no certificates.
+// A host name is resolved by the DNS server that DHCP named. live-boot knows no
+// NBD. HTTPS is refused: that wget checks no certificates.
 //
 // Errors are joined [*ValueError]s.
 func (l LiveBoot) Params(root *url.URL) ([]string, error) {
