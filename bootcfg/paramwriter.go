@@ -3,7 +3,6 @@ package bootcfg
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/pxekit/pxe/internal/bootvalue"
@@ -76,8 +75,10 @@ func (w *paramWriter) consoles(names []string) {
 	}
 }
 
-// repeatable are the parameters of which several with one name are all heeded.
-var repeatable = []string{"console", "sysrescuecfg", "earlycon"}
+// repeatable tells whether several parameters of one name are all heeded.
+func repeatable(key string) bool {
+	return key == "console" || key == "sysrescuecfg" || key == "earlycon"
+}
 
 // extra appends the caller's own parameters. The last of several with one name
 // wins, which is not what anybody means. refuse returns what is wrong with a
@@ -100,7 +101,7 @@ func (w *paramWriter) extra(params []string, refuse func(key string) flaw) {
 		if f == (flaw{}) {
 			f = refuse(key)
 		}
-		if f == (flaw{}) && !slices.Contains(repeatable, key) && hasParam(w.params, key) {
+		if f == (flaw{}) && !repeatable(key) && hasParam(w.params, key) {
 			f = flaw{"is there already, and the last one would win", "keep one"}
 		}
 		if f != (flaw{}) {
