@@ -20,7 +20,7 @@ import (
 // unexported, and no code may assign to them by name. What is allowed without
 // being listed, mayBeVariable says.
 var variables = map[string]string{
-	"bootcfg.gone": "a table of texts, only looked up",
+	"bootcfg.gone":             "a table of texts, only looked up",
 	"dhcp/pxetest.broadcastHW": "the Ethernet broadcast address, an array by its type",
 }
 
