@@ -114,7 +114,9 @@ func (a *answer) sendPiece(to io.ReaderFrom, from *descriptor, n int64) (sent in
 		sent += took
 		a.bytes += took
 		a.body.offset += took
-		a.progress()
+		if took > 0 {
+			a.progress()
+		}
 		now := time.Now()
 		if sent-mark >= pieceSize {
 			since, mark = now, sent
