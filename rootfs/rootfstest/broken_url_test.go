@@ -122,7 +122,7 @@ func TestBlockedRootURL(t *testing.T) {
 	defer close(forever)
 	caught(t, "does not return within", func() rootfs.RootFSTransport {
 		return hint(func(t rootfs.Target) (*url.URL, error) { <-forever; return always(good)(t) })
-	}, rootfstest.Patience(hasty))
+	}, rootfstest.Patience(hasty/30))
 }
 
 func TestWantedTarget(t *testing.T) {

@@ -2,6 +2,7 @@ package rootfstest
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"net"
@@ -67,7 +68,7 @@ func Patience(d time.Duration) Option {
 // configured, valid, and not served before. It calls create many times.
 func Test(t TB, create func() rootfs.RootFSTransport, options ...Option) {
 	t.Helper()
-	s := &suite{create: create, schemes: slices.Clone(knownSchemes), files: anyName{}, patience: 30 * time.Second}
+	s := &suite{create: create, schemes: slices.Clone(knownSchemes), files: anyName{}, patience: 30 * time.Second, label: rand.Text()}
 	for _, option := range options {
 		option(s)
 	}
@@ -101,6 +102,7 @@ type suite struct {
 	files    fs.FS
 	talk     func(context.Context, net.Conn, *url.URL) error
 	patience time.Duration
+	label    string      // of the goroutines of this call
 	failed   bool        // a rule is broken
 	hopeless atomic.Bool // something did not return, or left goroutines
 }
@@ -127,7 +129,7 @@ func (r *report) add(format string, args ...any) {
 // or panics there is a problem too.
 func (s *suite) run(rule rule) []string {
 	done := make(chan []string, 1)
-	go labelled(s.label(), func() {
+	go labelled(s.label, func() {
 		r := new(report)
 		defer func() {
 			if v := recover(); v != nil {
@@ -145,7 +147,7 @@ func (s *suite) run(rule rule) []string {
 		return problems
 	case <-limit.C:
 		s.hopeless.Store(true)
-		return []string{fmt.Sprintf("it does not return within %v; what runs:\n%s", 8*s.patience, goroutines(s.label()))}
+		return []string{fmt.Sprintf("it does not return within %v; what runs:\n%s", 8*s.patience, goroutines(s.label))}
 	}
 }
 

@@ -3,6 +3,7 @@ package rootfstest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -63,6 +64,7 @@ type served struct {
 	site      *site
 	url       *url.URL
 	done      chan error
+	label     string // of its goroutines, by which they are told from all others of the program
 }
 
 // prepare makes a transport and a listener for it; nil if there is no loopback.
@@ -77,7 +79,7 @@ func (s *suite) prepare(r *report, site *site) *served {
 		r.add("Test needs to listen on 127.0.0.1: %v", err)
 		return nil
 	}
-	v := &served{s: s, r: r, transport: transport, site: site, done: make(chan error, 1),
+	v := &served{s: s, r: r, transport: transport, site: site, done: make(chan error, 1), label: s.label + "/" + rand.Text(),
 		listener: &listener{Listener: l, accepting: make(chan struct{})}}
 	v.url = s.urlFor(transport, l.Addr().(*net.TCPAddr).AddrPort())
 	return v
@@ -85,7 +87,7 @@ func (s *suite) prepare(r *report, site *site) *served {
 
 // start runs Serve, without waiting for anything.
 func (v *served) start() {
-	go labelled(v.label(), func() { v.done <- v.transport.Serve(v.listener, v.site.public()) })
+	go labelled(v.label, func() { v.done <- v.transport.Serve(v.listener, v.site.public()) })
 }
 
 // started runs Serve and waits until it accepts.
@@ -102,12 +104,6 @@ func (v *served) started() bool {
 	v.release()
 	return false
 }
-
-// label tells the goroutines of a transport from all others of the program, also
-// beside parallel tests. It begins with that of the suite.
-func (v *served) label() string { return fmt.Sprintf("%s/%p", v.s.label(), v) }
-
-func (s *suite) label() string { return fmt.Sprintf("%p", s) }
 
 // labelled runs f so that the goroutines it starts have a label.
 func labelled(label string, f func()) {
@@ -134,7 +130,7 @@ func goroutines(label string) string {
 // within runs f and reports whether it returned in time.
 func (v *served) within(what string, f func()) bool {
 	done := make(chan struct{})
-	go labelled(v.label(), func() {
+	go labelled(v.label, func() {
 		defer close(done)
 		f()
 	})
@@ -149,7 +145,7 @@ func (v *served) within(what string, f func()) bool {
 
 func (v *served) hangs(what string) {
 	v.s.hopeless.Store(true)
-	v.r.add("%s within %v; what runs:\n%s", what, v.s.patience, goroutines(v.s.label()))
+	v.r.add("%s within %v; what runs:\n%s", what, v.s.patience, goroutines(v.s.label))
 }
 
 // shutdown and close call the transport's, which must succeed.
@@ -212,7 +208,7 @@ func (v *served) leftNothing(after string) bool {
 // release lets go of a transport that broke a rule.
 func (v *served) release() {
 	v.listener.fail()
-	go labelled(v.label(), func() { _ = v.transport.Close() })
+	go labelled(v.label, func() { _ = v.transport.Close() })
 }
 
 // leaked returns the stacks of goroutines that the transport started and that
@@ -220,7 +216,7 @@ func (v *served) release() {
 func (v *served) leaked() string {
 	deadline := time.Now().Add(min(v.s.patience, 5*time.Second))
 	for {
-		left := goroutines(v.label())
+		left := goroutines(v.label)
 		if left == "" || time.Now().After(deadline) {
 			return left
 		}
