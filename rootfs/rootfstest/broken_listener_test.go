@@ -205,6 +205,16 @@ func TestBrokenService(t *testing.T) {
 		{"aborted by nothing", faults{finished: func(s *rootfs.Session) { s.Aborted, s.Err = true, nil }}, "Aborted without Err"},
 		{"no boot", faults{session: func(s *rootfs.Session) { s.BootID = "" }}, "with the BootID"},
 		{"boot in the name", faults{session: func(s *rootfs.Session) { s.Name += "~" + s.BootID }}, "that is what BootID is for"},
+		{"a client's words for a reason", faults{dropped: func(site rootfs.Site, line string, client netip.AddrPort) {
+			if site.Dropped != nil {
+				site.Dropped("bad line "+line, client, nil)
+			}
+		}}, "it is a short fixed name"},
+		{"nobody dropped", faults{dropped: func(site rootfs.Site, _ string, _ netip.AddrPort) {
+			if site.Dropped != nil {
+				site.Dropped("malformed", netip.AddrPort{}, nil)
+			}
+		}}, "Dropped has no client"},
 		{"tells nobody", faults{open: func(site *rootfs.Site) { site.Began, site.Ended = nil, nil }}, "were not told of it"},
 		{"serves nothing", faults{handle: func(*toy, net.Conn, rootfs.Site) {}}, "a well-behaved client that is alone fails"},
 		{"one at a time", faults{handle: func() func(*toy, net.Conn, rootfs.Site) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,9 @@ type site struct {
 	problems []string
 }
 
+// plainReason is what fits into a metric's label.
+var plainReason = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,39}$`)
+
 // sessionKey is what an Ended has in common with its Began.
 type sessionKey struct {
 	client       netip.AddrPort
@@ -42,7 +46,7 @@ func (s *site) public() rootfs.Site {
 	if s.silent {
 		return rootfs.Site{}
 	}
-	return rootfs.Site{Open: s.openFile, Began: s.sessionBegan, Ended: s.sessionEnded}
+	return rootfs.Site{Open: s.openFile, Began: s.sessionBegan, Ended: s.sessionEnded, Dropped: s.dropped}
 }
 
 func (s *site) openFile(ctx context.Context, name string) (fs.File, error) {
@@ -104,6 +108,17 @@ func (s *site) sessionEnded(session rootfs.Session) {
 		s.problems = append(s.problems, "a session has a negative Size or Bytes")
 	case session.Aborted && session.Err == nil:
 		s.problems = append(s.problems, "a session is Aborted without Err: Aborted says that Err is the client's doing")
+	}
+}
+
+func (s *site) dropped(reason string, client netip.AddrPort, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !plainReason.MatchString(reason) {
+		s.problems = append(s.problems, "it tells Site.Dropped the reason "+quote(reason)+": it is a short fixed name, such as \"timeout\"; the error says more")
+	}
+	if !client.IsValid() {
+		s.problems = append(s.problems, "Dropped has no client: say where the connection came from")
 	}
 }
 

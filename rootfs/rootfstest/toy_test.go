@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -32,11 +33,12 @@ type faults struct {
 	shutdown func(t *toy, ctx context.Context) error
 	closing  func(t *toy) error
 	handle   func(t *toy, conn net.Conn, site rootfs.Site)
-	session  func(s *rootfs.Session) // before Began and Ended
-	finished func(s *rootfs.Session) // before Ended
-	open     func(site *rootfs.Site) // before Serve uses it
-	close    func(file fs.File)      // instead of Close
-	url      func(u *url.URL)        // before it is returned
+	session  func(s *rootfs.Session)                                    // before Began and Ended
+	finished func(s *rootfs.Session)                                    // before Ended
+	open     func(site *rootfs.Site)                                    // before Serve uses it
+	close    func(file fs.File)                                         // instead of Close
+	url      func(u *url.URL)                                           // before it is returned
+	dropped  func(site rootfs.Site, line string, client netip.AddrPort) // instead of Dropped
 	goodbye  func(site rootfs.Site, s rootfs.Session)
 }
 
@@ -121,7 +123,13 @@ func (t *toy) forget(conn net.Conn) {
 func (t *toy) handle(conn net.Conn, site rootfs.Site) {
 	line, err := bufio.NewReader(io.LimitReader(conn, 100)).ReadString('\n')
 	name, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "~")
+	client := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 	if err != nil || !ok || !fs.ValidPath(name) || site.Open == nil {
+		if t.faults.dropped != nil {
+			t.faults.dropped(site, line, client)
+		} else if site.Dropped != nil {
+			site.Dropped("malformed", client, err)
+		}
 		return
 	}
 	file, err := site.Open(context.Background(), name)
@@ -137,7 +145,7 @@ func (t *toy) handle(conn net.Conn, site rootfs.Site) {
 	if err != nil {
 		return
 	}
-	s := rootfs.Session{Client: conn.RemoteAddr().(*net.TCPAddr).AddrPort(), BootID: id, Name: name, Size: info.Size()}
+	s := rootfs.Session{Client: client, BootID: id, Name: name, Size: info.Size()}
 	if t.faults.session != nil {
 		t.faults.session(&s)
 	}
