@@ -68,7 +68,7 @@ func Patience(d time.Duration) Option {
 // configured, valid, and not served before. It calls create many times.
 func Test(t TB, create func() rootfs.RootFSTransport, options ...Option) {
 	t.Helper()
-	s := &suite{create: create, schemes: slices.Clone(knownSchemes), files: anyName{}, patience: 30 * time.Second, label: rand.Text()}
+	s := &suite{create: create, schemes: knownSchemes(), files: anyName{}, patience: 30 * time.Second, label: rand.Text()}
 	for _, option := range options {
 		option(s)
 	}

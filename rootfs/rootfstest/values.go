@@ -11,7 +11,7 @@ import (
 )
 
 // knownSchemes are those that RootFSTransport documents.
-var knownSchemes = []string{"http", "https", "tftp", "nfs", "nbd"}
+func knownSchemes() []string { return []string{"http", "https", "tftp", "nfs", "nbd"} }
 
 // checkURL checks a URL as boot code will take it apart.
 func (s *suite) checkURL(r *report, known knownTarget, u *url.URL) {
