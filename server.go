@@ -73,6 +73,10 @@ type Server struct {
 	// long as they are a quarter of all or more. Zero means 65,536.
 	MaxMachines int
 
+	// HTTPLimits bound rates and downloads at once over HTTP and HTTPS, so that
+	// a rack that starts together comes up in order. The zero value sets none.
+	HTTPLimits rootfs.Limits
+
 	// TLS has the certificate for HTTPS, at which the same files are found as by
 	// HTTP. Nil: HTTPS is not served. Only HTTP/1.1 is spoken.
 	TLS *tls.Config

@@ -31,10 +31,11 @@ type services struct {
 	dhcp *dhcp.Server
 	tftp *tftp.Server
 
+	files *rootfs.Files // over HTTP and HTTPS, which share its limits
+
 	emitting  sync.Mutex
 	transfers sync.Map // *tftp.Request -> transfer, of those that run
 	noFrames  sync.Once
-	handlers  handlers
 	rootDrops drop.Counts[string]
 }
 
@@ -59,6 +60,10 @@ const (
 
 func (s *Server) newServices(sockets Sockets) *services {
 	v := &services{server: s, registry: newRegistry(s.MaxMachines)}
+	v.files = &rootfs.Files{
+		Open: v.openHTTP, Limits: s.HTTPLimits,
+		Trace: &rootfs.Trace{Start: v.httpStart, Progress: v.httpProgress, Done: v.httpDone},
+	}
 	if sockets.HTTP != nil {
 		v.httpPort = portOf(sockets.HTTP.Addr())
 		v.addHTTP("HTTP", sockets.HTTP, (*http.Server).Serve)
@@ -141,12 +146,9 @@ func (s *Server) rootServer() rootfs.ListenerTransport {
 }
 
 func (v *services) addHTTP(name string, listener net.Listener, serve func(*http.Server, net.Listener) error) {
-	files := &rootfs.Files{
-		Open:  v.openHTTP,
-		Trace: &rootfs.Trace{Start: v.httpStart, Progress: v.httpProgress, Done: v.httpDone},
-	}
+	var handlers handlers
 	server := &http.Server{
-		Handler:           v.handlers.wrap(v.nameBoot(files)),
+		Handler:           handlers.wrap(v.nameBoot(v.files)),
 		ReadHeaderTimeout: httpHeaderTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    httpHeaderBytes,
@@ -164,7 +166,7 @@ func (v *services) addHTTP(name string, listener net.Listener, serve func(*http.
 			if !errors.Is(err, http.ErrServerClosed) {
 				server.Close() // its connections do not outlive the listener that failed
 			}
-			v.handlers.end()
+			handlers.end()
 			if errors.Is(err, http.ErrServerClosed) {
 				return ErrServerClosed
 			}
