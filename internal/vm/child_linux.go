@@ -12,7 +12,10 @@ import (
 // The kernel sends Pdeathsig when the *thread* ends that started the child, so a
 // goroutine stays locked to that thread as long as the child lives.
 func startChild(cmd *exec.Cmd) (<-chan error, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	started := make(chan error, 1)
 	ended := make(chan error, 1)
 	go func() {

@@ -24,14 +24,19 @@ type Process struct {
 // when it has printed a line that begins with "ready" on standard error. When ctx
 // ends, so does the program.
 func Start(ctx context.Context, name string, args ...string) (*Process, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	return start(ctx, exec.CommandContext(ctx, name, args...), `^ready`)
+}
+
+// start runs cmd, made with ctx, and returns when a line that it prints on standard
+// error matches the pattern ready.
+func start(ctx context.Context, cmd *exec.Cmd, ready string) (*Process, error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	p := &Process{Stdout: newTranscript(nil), Stderr: newTranscript(nil), cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
 	ended, err := startChild(cmd)
 	if err != nil {
-		return nil, fmt.Errorf("vm: start %s: %w", name, err)
+		return nil, fmt.Errorf("vm: start %s: %w", cmd.Args[0], err)
 	}
 	go func() {
 		p.err = <-ended
@@ -39,9 +44,9 @@ func Start(ctx context.Context, name string, args ...string) (*Process, error) {
 		p.Stderr.end(p.err)
 		close(p.done)
 	}()
-	if _, _, err := p.Stderr.WaitFor(ctx, `^ready`); err != nil {
+	if _, _, err := p.Stderr.WaitFor(ctx, ready); err != nil {
 		p.Kill()
-		return nil, fmt.Errorf("%s did not get ready: %w", name, err)
+		return nil, fmt.Errorf("%s did not get ready: %w", cmd.Args[0], err)
 	}
 	return p, nil
 }
