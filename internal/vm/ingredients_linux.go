@@ -15,15 +15,30 @@ import (
 	"strings"
 )
 
-// neededModules are the kernel modules that the guest loads, without those they
-// depend on. What the kernel has built in is passed over.
-var neededModules = []string{"virtio_pci", "virtio_net", "loop", "squashfs", "overlay"}
+// A moduleGroup is a list of kernel modules that the guest loads together.
+type moduleGroup struct {
+	name    string
+	modules []string
+}
+
+// neededModules are the kernel modules that the guest needs, without those they
+// depend on. The first group is loaded by every boot, the others by the boots that
+// use them: an emulated processor takes a second for NFS. What the kernel has built
+// in is passed over.
+func neededModules() []moduleGroup {
+	return []moduleGroup{
+		{"base", []string{"virtio_pci", "virtio_net", "loop", "squashfs", "overlay"}},
+		{"nbd", []string{"nbd", "isofs"}},
+		{"nfs", []string{"nfsv3"}},
+	}
+}
 
 // ingredients are the files of the host that a medium is made of.
 type ingredients struct {
 	kernel string // the kernel's image
-	// modules are kernel modules in the order in which they must be loaded.
-	modules []string
+	// modules are the files of neededModules and of what they depend on, in the
+	// order in which they must be loaded; what the first group has no other has.
+	modules []moduleGroup
 	// programs are those of the initramfs, by their place there, and libraries what
 	// those need, which keep their place.
 	programs  map[string]string
@@ -42,13 +57,24 @@ func findIngredients() (*ingredients, error) {
 	}
 	in := &ingredients{kernel: slices.MaxFunc(kernels, compareVersions)}
 	release := strings.TrimPrefix(filepath.Base(in.kernel), "vmlinuz-")
-	if in.modules, err = resolveModules("/lib/modules/"+release, neededModules); err != nil {
-		return nil, err
+	for i, group := range neededModules() {
+		files, err := resolveModules("/lib/modules/"+release, group.modules)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			files = slices.DeleteFunc(files, func(f string) bool { return slices.Contains(in.modules[0].modules, f) })
+		}
+		in.modules = append(in.modules, moduleGroup{group.name, files})
 	}
 
-	in.programs = map[string]string{"usr/lib/klibc/bin/ipconfig": ipconfigPath}
+	in.programs = map[string]string{}
+	for _, name := range klibcPrograms() {
+		in.programs[klibcDir+"/"+name] = "/" + klibcDir + "/" + name
+	}
 	for place, name := range map[string]string{
 		"bin/busybox": "busybox", "usr/bin/curl": "curl", "usr/bin/sha512sum": "sha512sum", "usr/bin/ip": "ip",
+		"usr/bin/nbd-client": "nbd-client",
 	} {
 		if in.programs[place], err = exec.LookPath(name); err != nil {
 			return nil, fmt.Errorf("vm: program for the guest: %w", err)
@@ -74,7 +100,10 @@ func findIngredients() (*ingredients, error) {
 
 // key names this state of the ingredients: it changes when a package is upgraded.
 func (in *ingredients) key() (string, error) {
-	files := slices.Concat([]string{in.kernel}, in.modules, in.libraries, in.loaders)
+	files := slices.Concat([]string{in.kernel}, in.libraries, in.loaders)
+	for _, group := range in.modules {
+		files = append(files, group.modules...)
+	}
 	for _, program := range in.programs {
 		files = append(files, program)
 	}

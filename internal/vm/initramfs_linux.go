@@ -32,7 +32,9 @@ func writeInitramfs(w io.Writer, in *ingredients) error {
 	for _, name := range applets {
 		c.link("bin/"+name, "busybox")
 	}
-	c.link("usr/bin/ipconfig", "/usr/lib/klibc/bin/ipconfig")
+	for _, name := range klibcPrograms() {
+		c.link("usr/bin/"+name, "/"+klibcDir+"/"+name)
+	}
 	for place, program := range in.programs {
 		if err := addFile(c, place, program); err != nil {
 			return err
@@ -43,17 +45,19 @@ func writeInitramfs(w io.Writer, in *ingredients) error {
 			return err
 		}
 	}
-	var order strings.Builder
-	for _, module := range in.modules {
-		name := moduleName(module) + ".ko"
-		data, err := readModule(module)
-		if err != nil {
-			return err
+	for _, group := range in.modules {
+		var order strings.Builder
+		for _, module := range group.modules {
+			name := moduleName(module) + ".ko"
+			data, err := readModule(module)
+			if err != nil {
+				return err
+			}
+			c.file("lib/modules/"+name, 0o644, data)
+			fmt.Fprintln(&order, name)
 		}
-		c.file("lib/modules/"+name, 0o644, data)
-		fmt.Fprintln(&order, name)
+		c.file("lib/modules/"+group.name, 0o644, []byte(order.String()))
 	}
-	c.file("lib/modules/order", 0o644, []byte(order.String()))
 	if err := c.close(); err != nil {
 		return err
 	}

@@ -17,10 +17,13 @@ type requirement struct {
 
 const (
 	kernelPattern = "/boot/vmlinuz-*-cloud-amd64"
-	ipconfigPath  = "/usr/lib/klibc/bin/ipconfig"
+	klibcDir      = "usr/lib/klibc/bin"
 	pxelinuxDir   = "/usr/lib/PXELINUX"
 	syslinuxDir   = "/usr/lib/syslinux/modules/bios"
 )
+
+// klibcPrograms are the programs of klibc that SystemRescue's initramfs uses.
+func klibcPrograms() []string { return []string{"ipconfig", "nfsmount"} }
 
 func requirements() []requirement {
 	uefi := firmwares[UEFIx64]
@@ -34,7 +37,8 @@ func requirements() []requirement {
 		{pkg: "syslinux-common", file: syslinuxDir + "/ldlinux.c32"},
 		{pkg: "linux-image-cloud-amd64", file: kernelPattern},
 		{pkg: "busybox-static", program: "busybox"},
-		{pkg: "klibc-utils", file: ipconfigPath},
+		{pkg: "klibc-utils", file: "/" + klibcDir + "/nfsmount"},
+		{pkg: "nbd-client", program: "nbd-client"},
 		{pkg: "curl", program: "curl"},
 		{pkg: "squashfs-tools", program: "mksquashfs"},
 		{pkg: "xorriso", program: "xorriso"},
