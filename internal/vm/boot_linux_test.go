@@ -29,10 +29,10 @@ const (
 
 // event is a line of the appliance's -events.
 type event struct {
-	Boot, Machine, Addr, Stage, Name string
-	Bytes, Size                      int64
-	Done, Aborted                    bool
-	Error, Drop                      string
+	Boot, Machine, Addr, Stage, Name, Via string
+	Bytes, Size                           int64
+	Done, Aborted                         bool
+	Error, Drop                           string
 }
 
 // bootCase is one chain of firmware and loaders.

@@ -105,4 +105,3 @@ func padInitrd(t *testing.T, medium *Medium) string {
 	require.NoError(t, os.WriteFile(name, image.Bytes(), 0o644))
 	return dir
 }
-

@@ -16,17 +16,18 @@
 # A system whose root file system stays on the server (copytoram=n) does not wait for
 # the server's end, but says from then on, again and again:
 #
-#   PXEKIT live-read ok BYTES                   every file was read once more, for which so
-#                                               many bytes came from the network
+#   PXEKIT live-read ok N BYTES                 every file was read once more, for the Nth time
+#                                               with so many bytes from the network
 #   PXEKIT live-read error                      the files could not be read
 #
 # With pxekit_attach=EXPORT on the command line it attaches that NBD export before it
 # is up, and says from then on, again and again:
 #
 #   PXEKIT nbd-client started                   anew, when the one before has ended
-#   PXEKIT attached-read ok SHA512 BYTES        the image of the root file system was read
-#                                               from it, with so many bytes from the network
-#   PXEKIT attached-read error                  it could not be read
+#   PXEKIT attached-read ok N SHA512 BYTES      the image of the root file system was read from
+#                                               it, for the Nth time, with so many bytes from
+#                                               the network
+#   PXEKIT attached-read error after N          it could not be read, after N times that it could
 #
 # /run/pxekit was left by the initramfs.
 
@@ -58,11 +59,12 @@ check_content() { read_content || fail content "a file of /content.sha256 differ
 received() { cat "/sys/class/net/$device/statistics/rx_bytes"; }
 
 live_reads() {
-	local before
+	local before n=0
 	while :; do
 		before=$(received)
 		if read_content 2>/dev/null; then
-			say "live-read ok $(($(received) - before))"
+			n=$((n + 1))
+			say "live-read ok $n $(($(received) - before))"
 		else
 			say "live-read error"
 		fi
@@ -84,15 +86,16 @@ attach() {
 
 # A file system that stays mounted would hold on to the ended device.
 attached_reads() {
-	local before sum
+	local before sum n=0
 	mkdir /run/attached
 	while :; do
 		before=$(received)
 		if mount -t iso9660 -r /dev/nbd1 /run/attached 2>/dev/null &&
 			sum=$(sha512sum /run/attached/sysresccd/x86_64/airootfs.sfs 2>/dev/null); then
-			say "attached-read ok ${sum%% *} $(($(received) - before))"
+			n=$((n + 1))
+			say "attached-read ok $n ${sum%% *} $(($(received) - before))"
 		else
-			say "attached-read error"
+			say "attached-read error after $n"
 			sleep 1
 		fi
 		umount /run/attached 2>/dev/null
