@@ -11,7 +11,7 @@ PACKAGES = gcc libc6-dev qemu-system-x86 ovmf ipxe ipxe-qemu pxelinux syslinux-c
 	linux-image-cloud-amd64 busybox-static squashfs-tools xorriso \
 	libarchive-tools xz-utils cpio klibc-utils iproute2 curl kmod
 
-.PHONY: help deps test short lint cross fuzz soak
+.PHONY: help deps test short lint cross fuzz soak bench
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,12 @@ cross: ## compile and vet for every supported system
 
 soak: ## the virtual-machine boots N times each (N=5); prints how many passed
 	@N=$(N) GO=$(GO) sh internal/vm/soak.sh
+
+# The peers are of Debian's nbdkit, nbd-server, qemu-utils, libnbd-bin, fio and
+# nginx-light; a server that is not installed is left out and the table says so.
+bench: ## figures beside the peers' into docs/bench.md; ROWS=nbd: print those; N=5 rounds; PROFILE=cpu.pprof
+	@mkdir -p bin && $(GO) build -o bin/bench ./internal/bench
+	@bin/bench -n $(N) -rows "$(ROWS)" -profile "$(PROFILE)"
 
 FUZZTIME ?= 10000000x
 fuzz: ## every fuzz target for FUZZTIME (10 million executions; takes hours)

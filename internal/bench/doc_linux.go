@@ -1,0 +1,25 @@
+// Command bench measures the servers of this module beside those that an
+// administrator would install instead, and writes docs/bench.md and
+// docs/bench.json:
+//
+//	make bench                     every row, five rounds
+//	make bench ROWS=nbd/fio N=9    the rows whose name has that in it; prints only
+//	make bench PROFILE=cpu.pprof   and CPU profiles of our side, one a row
+//
+// What makes the figures comparable:
+//   - every server is a process of its own, started anew for every measurement;
+//     all of them, and the clients, may use the same CPUs (those that bench may
+//     use: taskset -c 0,1 make bench);
+//   - a round measures every server once, one right after the other, and the next
+//     round begins with another one; a ratio is the median of the rounds' ratios,
+//     so that a machine which gets slower for a while slows both sides;
+//   - theirs serve a plain file, ours the file of the same content inside an ISO
+//     image, both on the same file system and in the page cache, read into it the
+//     same way;
+//   - they talk over the loopback interface of a network namespace of their own,
+//     with reno as the congestion control, which every system allows there: sockets
+//     inherit the machine's, and with bbr a single stream has one of two speeds.
+//
+// A measurement is one entry in the table of rows_linux.go, a server one in that
+// of servers_linux.go.
+package main

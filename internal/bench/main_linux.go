@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pxekit/pxe/internal/vm"
+)
+
+// sampleLimit bounds one measurement of one server, its start and end included.
+const sampleLimit = 2 * time.Minute
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == serveCommand {
+		exit(serve(os.Args[2:]))
+	}
+	runtime.LockOSThread() // see start
+	var o options
+	flag.StringVar(&o.rows, "rows", "", "measure the rows with this in their names only, and write no files")
+	flag.IntVar(&o.rounds, "n", 5, "rounds")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "folder for 2 GiB of files that are served")
+	flag.StringVar(&o.out, "out", "docs", "folder for bench.md and bench.json")
+	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of our side, ROW before the name's ending")
+	flag.Parse()
+
+	inside, code, err := vm.EnterNamespace()
+	if err == nil && !inside {
+		os.Exit(code)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: on the loopback interface of this system:", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	exit(o.bench(ctx, inside))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+type options struct {
+	rows, dir, out, profile string
+	rounds                  int
+}
+
+func (o *options) bench(ctx context.Context, inside bool) (err error) {
+	if inside {
+		if err := prepareNamespace(); err != nil {
+			return err
+		}
+	}
+	// A thousand connections need as many descriptors, here and in the servers.
+	limit := unix.Rlimit{Cur: 8192, Max: 8192}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("8192 open files: %w", err)
+	}
+	dir, err := os.MkdirTemp(o.dir, "bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	in, err := newInputs(dir)
+	if err != nil {
+		return err
+	}
+	r := report{Date: time.Now().UTC().Format(time.DateOnly), Rounds: o.rounds, Versions: make(map[string]string)}
+	r.Machine = describe(dir, inside)
+	var failed error
+	for _, row := range rows {
+		if !strings.Contains(row.name, o.rows) {
+			continue
+		}
+		results, err := o.measure(ctx, row, in, r.Versions)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		failed = errors.Join(failed, err)
+		r.Results = append(r.Results, results...)
+	}
+	r.Machine.LoadAfter = load()
+	if err := r.markdown(os.Stdout); err != nil {
+		return err
+	}
+	if o.rows == "" && failed == nil {
+		return r.write(o.out)
+	}
+	return failed
+}
+
+// measure is all rounds of a row. An error is one of our side; what fails
+// elsewhere is in the result.
+func (o *options) measure(ctx context.Context, row row, in *inputs, versions map[string]string) ([]result, error) {
+	name, _, _ := strings.Cut(row.name, "/")
+	servers := families[name]
+	speed := result{Name: row.name, What: row.what, Unit: row.unit, Goal: row.goal, Load: load()}
+	cpu := result{Name: row.name + "-cpu", What: row.what + ", CPU of the server", Unit: "s/GiB", Goal: row.cpu, Load: speed.Load}
+	for _, s := range servers {
+		speed.Servers = append(speed.Servers, figure{Server: s.name, Note: s.missing()})
+		cpu.Servers = append(cpu.Servers, figure{Server: s.name, Note: s.missing()})
+		if versions[s.name] == "" {
+			versions[s.name] = s.versionLine()
+		}
+	}
+	if o.profile != "" {
+		ending := filepath.Ext(o.profile)
+		in.profile = strings.TrimSuffix(o.profile, ending) + "." + strings.ReplaceAll(row.name, "/", "-") + ending
+	}
+	var failed error
+	for round := range o.rounds {
+		for i := range servers {
+			// Another one begins each round: the first may meet colder caches.
+			at := (round + i) % len(servers)
+			if ctx.Err() != nil || speed.Servers[at].Note != "" {
+				continue
+			}
+			value, seconds, err := once(ctx, row, servers[at], in)
+			if err != nil {
+				err = fmt.Errorf("%s: %s: %w", row.name, servers[at].name, err)
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				speed.Servers[at] = figure{Server: servers[at].name, Note: "failed"}
+				cpu.Servers[at] = speed.Servers[at]
+				if servers[at].program == "" {
+					failed = err
+				}
+				continue
+			}
+			fmt.Fprintf(os.Stderr, "%-18s round %d  %-10s %9s %s, %.2f s/GiB\n", row.name, round+1, servers[at].name, number(value), row.unit, seconds)
+			speed.Servers[at].Samples = append(speed.Servers[at].Samples, value)
+			cpu.Servers[at].Samples = append(cpu.Servers[at].Samples, seconds)
+		}
+	}
+	speed.finish()
+	if row.cpu == nil {
+		return []result{speed}, failed
+	}
+	cpu.finish()
+	if *cpu.Goal == (goal{}) {
+		cpu.Goal = nil
+	}
+	return []result{speed, cpu}, failed
+}
+
+// once measures one server that is started for this. It returns the value and
+// the server's CPU seconds for each GiB.
+func once(ctx context.Context, row row, s server, in *inputs) (value, seconds float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
+	defer cancel()
+	r, err := start(ctx, s, in)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	before, err := cpuTime(r.pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	got, err := row.measure(ctx, r)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%w; the server said: %s", err, r.tail())
+	}
+	after, err := cpuTime(r.pid)
+	if got.bytes > 0 {
+		seconds = (after - before).Seconds() / (float64(got.bytes) / (1 << 30))
+	}
+	return got.value, seconds, err
+}
+
+// prepareNamespace switches the loopback interface on and makes reno the
+// congestion control of the namespace.
+func prepareNamespace() error {
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return fmt.Errorf("ip link set lo up: %w: %s", err, out)
+	}
+	return os.WriteFile(congestionPath, []byte("reno"), 0)
+}
+
+const congestionPath = "/proc/sys/net/ipv4/tcp_congestion_control"
+
+func (r *report) write(dir string) error {
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bench.json"), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "bench.md"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.markdown(f), f.Close())
+}

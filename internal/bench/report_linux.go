@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// report is what docs/bench.json has.
+type report struct {
+	Date     string            `json:"date"`
+	Machine  machine           `json:"machine"`
+	Rounds   int               `json:"rounds"`
+	Versions map[string]string `json:"versions"`
+	Results  []result          `json:"results"`
+}
+
+// machine is what the figures depend on.
+type machine struct {
+	CPU        string `json:"cpu"`
+	CPUs       int    `json:"cpus"`
+	Kernel     string `json:"kernel"`
+	FileSystem string `json:"file_system"`
+	Congestion string `json:"congestion_control"`
+	Namespace  bool   `json:"network_namespace"`
+	LoadBefore string `json:"load_before"`
+	LoadAfter  string `json:"load_after"`
+}
+
+// result is one line of the table.
+type result struct {
+	Name    string   `json:"name"`
+	What    string   `json:"what"`
+	Unit    string   `json:"unit"`
+	Goal    *goal    `json:"goal,omitempty"`
+	Load    string   `json:"load"` // the machine's, when the row began
+	Servers []figure `json:"servers"`
+}
+
+// figure is what one server reached in a row. Samples has one value a round.
+type figure struct {
+	Server  string    `json:"server"`
+	Samples []float64 `json:"samples,omitempty"`
+	Median  float64   `json:"median"`
+	Ratio   float64   `json:"ours_over_this,omitempty"`
+	Note    string    `json:"note,omitempty"` // why there are no samples
+}
+
+// goal is what a row must reach: a ratio to a peer, or without one a limit in
+// the row's unit.
+type goal struct {
+	Peer    string  `json:"peer,omitempty"`
+	AtLeast float64 `json:"at_least,omitempty"`
+	AtMost  float64 `json:"at_most,omitempty"`
+}
+
+// finish computes medians and ratios; the first figure is ours.
+func (r *result) finish() {
+	for i := range r.Servers {
+		s := &r.Servers[i]
+		s.Median = median(s.Samples)
+		if i > 0 {
+			s.Ratio = ratio(r.Servers[0].Samples, s.Samples)
+		}
+	}
+}
+
+// verdict says what was to be reached and whether it was: nothing without a goal.
+func (r *result) verdict() string {
+	if r.Goal == nil {
+		return ""
+	}
+	value, format := 0.0, "%s %.2fx"
+	if r.Goal.Peer == "" {
+		value, format = r.Servers[0].Median, "%s %.0f"
+	}
+	for _, s := range r.Servers {
+		if s.Server == r.Goal.Peer {
+			value = s.Ratio
+		}
+	}
+	word, limit, met := "at least", r.Goal.AtLeast, value >= r.Goal.AtLeast
+	if r.Goal.AtMost != 0 {
+		word, limit, met = "at most", r.Goal.AtMost, value <= r.Goal.AtMost
+	}
+	text := fmt.Sprintf(format, word, limit)
+	switch {
+	case value == 0:
+		return text + ": not measured"
+	case met:
+		return text + ": met"
+	default:
+		return text + ": **missed**"
+	}
+}
+
+// markdown writes the report as docs/bench.md has it: one table for each set of
+// servers.
+func (r *report) markdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(preamble)
+	fmt.Fprintf(&b, "Measured %s with %d rounds on %d CPUs (%s), Linux %s, files on %s, congestion control %s; load %s before, %s after.\n",
+		r.Date, r.Rounds, r.Machine.CPUs, r.Machine.CPU, r.Machine.Kernel, r.Machine.FileSystem,
+		r.Machine.Congestion, r.Machine.LoadBefore, r.Machine.LoadAfter)
+	if !r.Machine.Namespace {
+		b.WriteString("This system allows no network namespace; the loopback interface was shared with other programs.\n")
+	}
+	previous := ""
+	for _, result := range r.Results {
+		family, _, _ := strings.Cut(result.Name, "/")
+		if family != previous {
+			r.header(&b, family, result.Servers)
+			previous = family
+		}
+		result.line(&b)
+	}
+	r.summary(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+const preamble = `# Figures
+
+Written by ` + "`make bench`" + `, which says in internal/bench/doc_linux.go how it measures.
+In brackets is ours over theirs, the median of the rounds' ratios: above 1 is
+better for us where more is better, below 1 where less is. All samples are in
+bench.json.
+
+`
+
+func (r *report) header(b *strings.Builder, family string, servers []figure) {
+	var versions []string
+	for _, s := range servers {
+		if v := r.Versions[s.Server]; v != "" {
+			versions = append(versions, v)
+		}
+	}
+	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n| row | unit |", strings.ToUpper(family), strings.Join(versions, "; "))
+	for _, s := range servers {
+		fmt.Fprintf(b, " %s |", s.Server)
+	}
+	fmt.Fprintf(b, " goal |\n|---|---|%s---|\n", strings.Repeat("---:|", len(servers)))
+}
+
+func (r *result) line(b *strings.Builder) {
+	fmt.Fprintf(b, "| %s | %s |", r.What, r.Unit)
+	for _, s := range r.Servers {
+		switch {
+		case len(s.Samples) == 0:
+			fmt.Fprintf(b, " %s |", s.Note)
+		case s.Ratio == 0:
+			fmt.Fprintf(b, " %s |", number(s.Median))
+		default:
+			fmt.Fprintf(b, " %s (%.2fx) |", number(s.Median), s.Ratio)
+		}
+	}
+	fmt.Fprintf(b, " %s |\n", r.verdict())
+}
+
+// number shows three significant digits at least.
+func number(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.2f", v)
+	}
+}
+
+// summary says of every peer that rows have a goal against what the lowest and
+// the median ratio of those rows are.
+func (r *report) summary(b *strings.Builder) {
+	var peers []string
+	ratios := make(map[string][]float64)
+	for _, result := range r.Results {
+		for _, s := range result.Servers {
+			if g := result.Goal; g != nil && g.AtLeast != 0 && s.Server == g.Peer && s.Ratio != 0 {
+				if ratios[s.Server] == nil {
+					peers = append(peers, s.Server)
+				}
+				ratios[s.Server] = append(ratios[s.Server], s.Ratio)
+			}
+		}
+	}
+	for i, peer := range peers {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		lowest := ratios[peer][0]
+		for _, v := range ratios[peer] {
+			lowest = min(lowest, v)
+		}
+		fmt.Fprintf(b, "Against %s the lowest of %d speeds is %.2fx, the median %.2fx.\n", peer, len(ratios[peer]), lowest, median(ratios[peer]))
+	}
+}
