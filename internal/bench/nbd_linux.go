@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -63,9 +64,10 @@ func fio(block string, connections int) func(context.Context, *running) (sample,
 	}
 }
 
-// parseFio takes MB/s and bytes from fio's JSON. Group reporting makes one job
-// of all.
+// parseFio takes MB/s and bytes from fio's JSON, before which the engine prints a
+// line for each connection. Group reporting makes one job of all.
 func parseFio(out string) (sample, error) {
+	out = out[max(0, strings.IndexByte(out, '{')):]
 	var report struct {
 		Jobs []struct {
 			Error int `json:"error"`

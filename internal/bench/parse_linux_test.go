@@ -21,7 +21,7 @@ func TestParseQemuImg(t *testing.T) {
 }
 
 func TestParseFio(t *testing.T) {
-	got, err := parseFio(`{"fio version": "fio-3.33", "jobs": [{"jobname": "bench", "error": 0, "read": {"io_bytes": 2000000, "bw": 976, "bw_bytes": 1000000}}]}`)
+	got, err := parseFio("fio: connected to NBD server\n" + `{"fio version": "fio-3.33", "jobs": [{"jobname": "bench", "error": 0, "read": {"io_bytes": 2000000, "bw": 976, "bw_bytes": 1000000}}]}`)
 	require.NoError(t, err)
 	require.Equal(t, sample{value: 1, bytes: 2000000}, got)
 	for name, out := range map[string]string{

@@ -34,7 +34,7 @@ var (
 var rows = []row{
 	{name: "nbd/nbdcopy-1", what: "nbdcopy, 1 connection", unit: "MB/s", goal: nbdSpeed, measure: nbdcopy(1), cpu: &goal{}},
 	{name: "nbd/nbdcopy-4", what: "nbdcopy, 4 connections", unit: "MB/s", goal: nbdSpeed, measure: nbdcopy(4)},
-	{name: "nbd/qemu-img-4k", what: "qemu-img bench 4k, depth 16", unit: "MB/s", goal: nbdSpeed, measure: qemuImg(4<<10, 100_000)},
+	{name: "nbd/qemu-img-4k", what: "qemu-img bench 4k, depth 16", unit: "MB/s", goal: nbdSpeed, measure: qemuImg(4<<10, 16_384)},
 	{name: "nbd/qemu-img-64k", what: "qemu-img bench 64k, depth 16", unit: "MB/s", goal: nbdSpeed, measure: qemuImg(64<<10, 16_384)},
 	{name: "nbd/fio-4k-1", what: "fio random 4k, 1 connection", unit: "MB/s", goal: nbdSpeed, measure: fio("4k", 1)},
 	{name: "nbd/fio-4k-4", what: "fio random 4k, 4 connections", unit: "MB/s", goal: nbdSpeed, measure: fio("4k", 4)},

@@ -12,8 +12,11 @@ import (
 	"runtime/pprof"
 	"syscall"
 
+	"github.com/pojntfx/go-nbd/pkg/backend"
+
 	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/rootfs"
+	"github.com/pxekit/pxe/rootfs/nbd"
 )
 
 // serveCommand as the first argument makes this program one of the servers that
@@ -58,6 +61,14 @@ func serve(args []string) error {
 		server = &http.Server{Handler: &rootfs.Files{Open: func(ctx context.Context, name string) (fs.File, error) {
 			return iso.OpenFile(ctx, name)
 		}}}
+	case "nbd":
+		server = &nbd.Server{MaxConnectionsPerClient: 1024, Exports: []nbd.Export{{Name: exportName, Open: func(ctx context.Context) (backend.Backend, error) {
+			f, err := iso.OpenFile(ctx, bigName)
+			if err != nil {
+				return nil, err
+			}
+			return nbd.File(f)
+		}}}}
 	default:
 		return errors.New("no server for " + protocol)
 	}
