@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,12 +112,15 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 	name, _, _ := strings.Cut(row.name, "/")
 	servers := families[name]
 	speed := result{Name: row.name, What: row.what, Unit: row.unit, Goal: row.goal, Load: load()}
-	cpu := result{Name: row.name + "-cpu", What: row.what + ", CPU of the server", Unit: "s/GiB", Goal: row.cpu, Load: speed.Load}
+	cpu := result{Name: row.name + "-cpu", What: row.what + ", CPU of the server", Unit: "s/GiB", Goal: row.cpuGoal, Load: speed.Load}
 	for _, s := range servers {
-		speed.Servers = append(speed.Servers, figure{Server: s.name, Note: s.missing()})
-		cpu.Servers = append(cpu.Servers, figure{Server: s.name, Note: s.missing()})
-		if versions[s.name] == "" {
-			versions[s.name] = s.versionLine()
+		note := cmp.Or(row.client.missing(), s.program.missing())
+		speed.Servers = append(speed.Servers, figure{Server: s.name, Note: note})
+		cpu.Servers = append(cpu.Servers, figure{Server: s.name, Note: note})
+		for _, p := range []program{s.program, row.client} {
+			if line := p.versionLine(); line != "" && versions[p.name] == "" {
+				versions[p.name] = line
+			}
 		}
 	}
 	if o.profile != "" {
@@ -137,24 +141,21 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 				fmt.Fprintln(os.Stderr, "bench:", err)
 				speed.Servers[at] = figure{Server: servers[at].name, Note: "failed"}
 				cpu.Servers[at] = speed.Servers[at]
-				if servers[at].program == "" {
-					failed = err
+				if at == 0 {
+					failed = errors.New(row.name + ": ours failed")
 				}
 				continue
 			}
-			fmt.Fprintf(os.Stderr, "%-18s round %d  %-10s %9s %s, %.2f s/GiB\n", row.name, round+1, servers[at].name, number(value), row.unit, seconds)
+			fmt.Fprintf(os.Stderr, "%-18s round %d  %-10s %9s %s\n", row.name, round+1, servers[at].name, number(value), row.unit)
 			speed.Servers[at].Samples = append(speed.Servers[at].Samples, value)
 			cpu.Servers[at].Samples = append(cpu.Servers[at].Samples, seconds)
 		}
 	}
 	speed.finish()
-	if row.cpu == nil {
+	if !row.cpu {
 		return []result{speed}, failed
 	}
 	cpu.finish()
-	if *cpu.Goal == (goal{}) {
-		cpu.Goal = nil
-	}
 	return []result{speed, cpu}, failed
 }
 

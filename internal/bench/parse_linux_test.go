@@ -104,7 +104,7 @@ func TestRows(t *testing.T) {
 		servers := families[family]
 		require.NotEmpty(t, servers, row.name)
 		require.Equal(t, oursName, servers[0].name, row.name)
-		for _, g := range []*goal{row.goal, row.cpu} {
+		for _, g := range []*goal{row.goal, row.cpuGoal} {
 			if g != nil && g.Peer != "" {
 				require.Contains(t, names(servers), g.Peer, row.name)
 			}

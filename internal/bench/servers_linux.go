@@ -10,13 +10,46 @@ import (
 	"time"
 )
 
+// program is one of those that are not ours. The zero value is none.
+type program struct {
+	name, debian string   // what is run and the Debian package that has it
+	version      []string // the command that prints it
+}
+
+// missing says what to install, or nothing.
+func (p program) missing() string {
+	if p.name == "" {
+		return ""
+	}
+	if _, err := exec.LookPath(p.name); err != nil {
+		return "not installed: apt-get install " + p.debian
+	}
+	return ""
+}
+
+// versionLine is the first line that the program prints about itself.
+func (p program) versionLine() string {
+	if p.name == "" || p.missing() != "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, p.version[0], p.version[1:]...).CombinedOutput()
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line
+}
+
+// The clients that are not ours.
+var (
+	nbdcopyProgram = program{"nbdcopy", "libnbd-bin", []string{"nbdcopy", "--version"}}
+	qemuImgProgram = program{"qemu-img", "qemu-utils", []string{"qemu-img", "--version"}}
+	fioProgram     = program{"fio", "fio", []string{"fio", "--version"}}
+)
+
 // server is one of those that are compared.
 type server struct {
-	name string
-	// program and debian are what is run and the package that has it; both are
-	// empty for ours.
-	program, debian string
-	version         []string // the command that prints it
+	name    string
+	program program // none: ours
 	// command returns how to run it in the foreground at addr.
 	command func(in *inputs, addr string) ([]string, error)
 	// pidFile, in the folder of the run, is where a server that can only run in
@@ -35,14 +68,14 @@ var families = map[string][]server{
 	"nbd": {
 		ours("nbd"),
 		{
-			name: "nbdkit", program: "nbdkit", debian: "nbdkit", version: []string{"nbdkit", "--version"},
+			name: "nbdkit", program: program{"nbdkit", "nbdkit", []string{"nbdkit", "--version"}},
 			command: func(in *inputs, addr string) ([]string, error) {
 				host, port := split(addr)
 				return []string{"nbdkit", "--foreground", "--readonly", "--ipaddr", host, "--port", port, "file", filepath.Join(in.plain, bigName)}, nil
 			},
 		},
 		{
-			name: "nbd-server", program: "nbd-server", debian: "nbd-server", version: []string{"nbd-server", "--version"},
+			name: "nbd-server", program: program{"nbd-server", "nbd-server", []string{"nbd-server", "--version"}},
 			// In the foreground it takes one connection only.
 			pidFile: "nbd-server.pid",
 			command: func(in *inputs, addr string) ([]string, error) {
@@ -54,7 +87,7 @@ var families = map[string][]server{
 			},
 		},
 		{
-			name: "qemu-nbd", program: "qemu-nbd", debian: "qemu-utils", version: []string{"qemu-nbd", "--version"},
+			name: "qemu-nbd", program: program{"qemu-nbd", "qemu-utils", []string{"qemu-nbd", "--version"}},
 			command: func(in *inputs, addr string) ([]string, error) {
 				host, port := split(addr)
 				return []string{"qemu-nbd", "--read-only", "--persistent", "--shared=0", "--bind=" + host, "--port=" + port,
@@ -65,7 +98,7 @@ var families = map[string][]server{
 	"http": {
 		ours("http"),
 		{
-			name: "nginx", program: "nginx", debian: "nginx-light", version: []string{"nginx", "-v"},
+			name: "nginx", program: program{"nginx", "nginx-light", []string{"nginx", "-v"}},
 			command: func(in *inputs, addr string) ([]string, error) {
 				path, err := in.config("nginx.conf", nginxConfig, in.dir, addr, in.plain)
 				return []string{"nginx", "-e", "stderr", "-p", in.dir, "-c", path}, err
@@ -108,29 +141,6 @@ http {
 func split(addr string) (host, port string) {
 	host, port, _ = net.SplitHostPort(addr) // it came from a listener
 	return host, port
-}
-
-// missing says what to install, or nothing.
-func (s server) missing() string {
-	if s.program == "" {
-		return ""
-	}
-	if _, err := exec.LookPath(s.program); err != nil {
-		return "not installed: apt-get install " + s.debian
-	}
-	return ""
-}
-
-// versionLine is the first line that the server prints about itself.
-func (s server) versionLine() string {
-	if len(s.version) == 0 || s.missing() != "" {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	out, _ := exec.CommandContext(ctx, s.version[0], s.version[1:]...).CombinedOutput()
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	return line
 }
 
 // ours is this program, run again: see serve.
