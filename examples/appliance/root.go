@@ -1,12 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"time"
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/rootfs"
 )
+
+// nfsCheckTime is how long the look at an NFS server may take at start.
+const nfsCheckTime = 5 * time.Second
 
 // newRoot returns the way to the root file system that the flags ask for.
 func (o *options) newRoot(medium asset.FileSource) (pxe.RootFSTransport, error) {
@@ -23,4 +30,18 @@ func (o *options) newRoot(medium asset.FileSource) (pxe.RootFSTransport, error) 
 		return &rootfs.NBD{Exports: pxe.ISOExports(iso), Live: o.live}, nil
 	}
 	return rootfs.HTTP{}, nil
+}
+
+// checkNFS looks at the NFS server as machines will, and says what they would run
+// into. It is a warning: the server may be started later.
+func checkNFS(ctx context.Context, root pxe.RootFSTransport, stderr io.Writer) {
+	nfs, ok := root.(rootfs.NFS)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, nfsCheckTime)
+	defer cancel()
+	if err := nfs.Check(ctx); err != nil {
+		fmt.Fprintf(stderr, "warning: machines will not boot from -nfs %s as it is now: %v\n", nfs.Export, err)
+	}
 }
