@@ -197,7 +197,9 @@ func (n *NBD) newServer(site Site) *nbd.Server {
 			return
 		}
 		name, id := s.Export, ""
-		if n.find(name) == nil {
+		if name == "" {
+			name = n.export()
+		} else if n.find(name) == nil {
 			name, id = cutBootID(name)
 		}
 		hear(Session{Client: s.Client, BootID: id, Name: name, Size: s.Size, Bytes: r.Bytes, Err: r.Err, Aborted: r.Aborted})
@@ -217,20 +219,31 @@ func (n *NBD) newServer(site Site) *nbd.Server {
 // bootMark stands between the name of an export and a boot's ID.
 const bootMark = "~"
 
+// maxBootID is the longest ID that is taken for one: it is a client's word.
+const maxBootID = 64
+
 // cutBootID takes the boot's ID off a name; id is empty if there is none.
 func cutBootID(name string) (rest, id string) {
-	if i := strings.LastIndex(name, bootMark); i >= 0 && !strings.Contains(name[i:], "/") {
-		return name[:i], name[i+len(bootMark):]
+	i := strings.LastIndex(name, bootMark)
+	if i < 0 {
+		return name, ""
 	}
-	return name, ""
+	id = name[i+len(bootMark):]
+	if len(id) > maxBootID || strings.Contains(id, "/") || !bootvalue.CheckPlain(id).OK() {
+		return name, ""
+	}
+	return name[:i], id
 }
 
 // lookup finds what is not in Exports as it stands: an export with the ID of a
 // boot, or a file.
 func (n *NBD) lookup(ctx context.Context, site Site, name string) (*nbd.Export, error) {
-	rest, id := cutBootID(name)
-	if id != "" {
-		if e := n.find(rest); e != nil {
+	if name == "" {
+		name = n.export() // the default export, for clients that name none
+	}
+	rest, _ := cutBootID(name)
+	for _, name := range []string{name, rest} {
+		if e := n.find(name); e != nil {
 			return e, nil
 		}
 	}

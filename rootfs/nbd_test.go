@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -105,7 +106,9 @@ func TestNBDServesExportsAndFiles(t *testing.T) {
 		"a directory":         {"a", nil, rootfs.Session{}},
 		"above the files":     {"../etc/passwd", nil, rootfs.Session{}},
 		"from the root":       {"a/../../etc/passwd~b17", nil, rootfs.Session{}},
-		"nothing":             {"", nil, rootfs.Session{}},
+		"nothing":             {"", image, rootfs.Session{Name: "archiso"}},
+		"a boot of a tune":    {"archiso~$(x)", nil, rootfs.Session{}},
+		"a boot of a tale":    {"archiso~" + strings.Repeat("b", 65), nil, rootfs.Session{}},
 		"a boot alone":        {"~b17", nil, rootfs.Session{}},
 	}
 	for name, test := range tests {
