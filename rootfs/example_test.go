@@ -2,6 +2,7 @@ package rootfs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -47,6 +48,57 @@ func ExampleNFS() {
 	// Output:
 	// nfs://192.0.2.9/srv/rescue [soft] true
 	// rootfs: NFS.Export "files.example:/srv/rescue" must begin with a dotted IPv4 address: boot code resolves no names and mounts NFS over IPv4 only
+}
+
+// What the administrator of the NFS server puts into its configuration, for a
+// medium whose ISO image lies on the server.
+func ExampleNFS_ExportsLine() {
+	root := rootfs.NFS{Export: "192.0.2.9:/srv/rescue"}
+	share := rootfs.NFSShare{
+		ISO:     "/srv/iso/systemrescue 12.00.iso",
+		Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+	}
+	mount, _ := root.FstabLine(share)
+	export, _ := root.ExportsLine(share)
+	fmt.Println("/etc/fstab:  ", mount)
+	fmt.Println("/etc/exports:", export)
+	// Output:
+	// /etc/fstab:   /srv/iso/systemrescue\04012.00.iso /srv/rescue iso9660 loop,ro,nosuid,nodev 0 0
+	// /etc/exports: /srv/rescue 192.0.2.0/24(ro,no_subtree_check,fsid=1,mp)
+}
+
+func ExampleNFS_GaneshaExport() {
+	root := rootfs.NFS{Export: "192.0.2.9:/srv/rescue"}
+	block, _ := root.GaneshaExport(rootfs.NFSShare{ID: 77})
+	fmt.Print(block)
+	// Output:
+	// EXPORT {
+	// 	Export_Id = 77;
+	// 	Path = "/srv/rescue";
+	// 	Pseudo = "/srv/rescue";
+	// 	Filesystem_Id = 77.1;
+	// 	Protocols = 3;
+	// 	Transports = TCP;
+	// 	SecType = none, sys;
+	// 	Squash = root_squash;
+	// 	Access_Type = RO;
+	// 	FSAL { Name = VFS; }
+	// }
+}
+
+// A check before the first machine boots. Programs look at the reason, people at
+// the sentence.
+func ExampleNFS_Check() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	root := rootfs.NFS{Export: "files.example:/srv/rescue"}
+	err := root.Check(ctx)
+	var failed *rootfs.NFSError
+	if errors.As(err, &failed) && failed.Reason == rootfs.NFSBadConfig {
+		fmt.Println(failed)
+	}
+	// Output:
+	// rootfs: nfs root files.example:/srv/rescue: must begin with a dotted IPv4 address: boot code resolves no names and mounts NFS over IPv4 only; correct NFS.Export
 }
 
 func ExampleFiles() {

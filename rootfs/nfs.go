@@ -13,7 +13,10 @@ import (
 
 // NFS is a root file system on an NFS server that runs elsewhere, or beside
 // this program. It is a hint: it tells machines where to mount from and serves
-// nothing itself. The server must offer NFS version 3 and the MOUNT protocol,
+// nothing itself. What to configure on the server say [NFS.ExportsLine] and
+// [NFS.GaneshaExport]; whether machines will be able to mount it, [NFS.Check].
+//
+// The server must offer NFS version 3 and the MOUNT protocol,
 // both registered with its portmapper, for that is all that klibc's nfsmount
 // and the initramfs around it speak.
 type NFS struct {
