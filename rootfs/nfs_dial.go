@@ -35,11 +35,11 @@ func (c *nfsCheck) with(ctx context.Context, port uint16, reserved bool, ask fun
 
 func (c *nfsCheck) dial(ctx context.Context, to netip.AddrPort, reserved bool) (net.Conn, error) {
 	var d net.Dialer
-	// The ports that bindresvport uses. A few tries will do: some are taken, or
-	// were used for the same server a moment ago.
-	const first, count, tries = 600, 424, 16
+	// The ports that bindresvport uses. Each connection keeps its own for another
+	// minute (TIME_WAIT), so after some checks in a row many are taken.
+	const first, count = 600, 424
 	start := rand.IntN(count)
-	for i := 0; reserved && i < tries; i++ {
+	for i := 0; reserved && i < count; i++ {
 		d.LocalAddr = &net.TCPAddr{Port: first + (start+i)%count}
 		conn, err := d.DialContext(ctx, "tcp4", to.String())
 		switch {
