@@ -26,9 +26,6 @@ type Client struct {
 // NewClient returns a client of the server behind conn, which stays the caller's.
 func NewClient(conn net.Conn) *Client { return &Client{conn: conn} }
 
-// Conn is the connection.
-func (c *Client) Conn() net.Conn { return c.conn }
-
 // Credentials (RFC 5531, section 8.2 and appendix A).
 const (
 	authNone = 0

@@ -79,10 +79,10 @@ func parseMount(results []byte) (Handle, error) {
 // parseHandle reads a handle, which no server has empty.
 func parseHandle(d *decoder) (Handle, error) {
 	h := Handle(d.opaque(maxHandle))
-	if len(h) == 0 {
+	if d.failed || len(h) == 0 {
 		return nil, ErrMalformed
 	}
-	return h, d.err()
+	return h, nil
 }
 
 // Unmount tells MOUNT that the export is not in use any more (UMNT).

@@ -66,8 +66,8 @@ func parseReply(record []byte, xid uint32) (results []byte, bare bool, err error
 	d.uint32() // the verifier's flavour
 	bare = len(d.opaque(maxVerifier)) == 0
 	stat := d.uint32()
-	if stat == 0 || d.failed {
-		return d.rest, bare, d.err()
+	if stat == 0 && !d.failed {
+		return d.rest, bare, nil
 	}
 	e := &AcceptError{Stat: stat}
 	if stat == ProgramMismatch {
