@@ -84,6 +84,10 @@ func (o *options) bench(ctx context.Context, inside bool) (err error) {
 	}
 	r := report{Date: time.Now().UTC().Format(time.DateOnly), Rounds: o.rounds, Versions: make(map[string]string)}
 	r.Machine = describe(dir, inside)
+	before, err := parseCPU(first("/proc/stat"))
+	if err != nil {
+		return err
+	}
 	var failed error
 	for _, row := range rows {
 		if !strings.Contains(row.name, o.rows) {
@@ -97,6 +101,11 @@ func (o *options) bench(ctx context.Context, inside bool) (err error) {
 		r.Results = append(r.Results, results...)
 	}
 	r.Machine.LoadAfter = load()
+	after, err := parseCPU(first("/proc/stat"))
+	if err != nil {
+		return err
+	}
+	r.Machine.Stolen = after.since(before)
 	if err := r.markdown(os.Stdout); err != nil {
 		return err
 	}

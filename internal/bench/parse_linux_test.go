@@ -53,6 +53,20 @@ func TestParsePSS(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestParseCPU(t *testing.T) {
+	before, err := parseCPU("cpu  10 20 30 40 50 60 70 80 10 20")
+	require.NoError(t, err)
+	require.Equal(t, cpuTicks{stolen: 80, all: 360}, before)
+	after, err := parseCPU("cpu  40 30 40 50 60 70 80 90 10 20")
+	require.NoError(t, err)
+	require.Equal(t, 10.0, after.since(before))
+	require.Zero(t, before.since(before))
+	for _, line := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3 4 5 6 7 x"} {
+		_, err := parseCPU(line)
+		require.Error(t, err, line)
+	}
+}
+
 func TestReadSmall(t *testing.T) {
 	header := "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\nServer: x\r\n\r\n"
 	body := strings.Repeat("x", smallSize)

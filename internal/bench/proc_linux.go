@@ -137,3 +137,27 @@ func parsePSS(text string) (int64, error) {
 	}
 	return 0, errors.New("no line Pss: in smaps_rollup")
 }
+
+// cpuTicks are the CPUs' times since the system's start.
+type cpuTicks struct{ stolen, all int64 }
+
+// parseCPU reads the first line of /proc/stat. The times after the eighth are
+// part of others.
+func parseCPU(line string) (t cpuTicks, err error) {
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return t, fmt.Errorf("not the CPUs' times: %q", line)
+	}
+	for _, field := range fields[1:9] {
+		if t.stolen, err = strconv.ParseInt(field, 10, 64); err != nil {
+			return t, err
+		}
+		t.all += t.stolen // the last one stays
+	}
+	return t, nil
+}
+
+// since is the share of the time since then that the host took, in percent.
+func (t cpuTicks) since(then cpuTicks) float64 {
+	return 100 * float64(t.stolen-then.stolen) / float64(max(1, t.all-then.all))
+}

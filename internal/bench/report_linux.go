@@ -25,6 +25,9 @@ type machine struct {
 	Namespace  bool   `json:"network_namespace"`
 	LoadBefore string `json:"load_before"`
 	LoadAfter  string `json:"load_after"`
+	// Stolen is how much of the CPUs' time the host of a virtual machine took
+	// during the run, in percent. The kernel counts it as the processes' own.
+	Stolen float64 `json:"stolen_percent"`
 }
 
 // result is one line of the table.
@@ -99,9 +102,9 @@ func (r *result) verdict() string {
 func (r *report) markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(preamble)
-	fmt.Fprintf(&b, "Measured %s with %d rounds on %d CPUs (%s), Linux %s, files on %s, congestion control %s; load %s before, %s after.\n",
+	fmt.Fprintf(&b, "Measured %s with %d rounds on %d CPUs (%s), Linux %s, files on %s, congestion control %s; load %s before, %s after, %.1f %% of the CPUs' time stolen by the host.\n",
 		r.Date, r.Rounds, r.Machine.CPUs, r.Machine.CPU, r.Machine.Kernel, r.Machine.FileSystem,
-		r.Machine.Congestion, r.Machine.LoadBefore, r.Machine.LoadAfter)
+		r.Machine.Congestion, r.Machine.LoadBefore, r.Machine.LoadAfter, r.Machine.Stolen)
 	if !r.Machine.Namespace {
 		b.WriteString("This system allows no network namespace; the loopback interface was shared with other programs.\n")
 	}

@@ -16,7 +16,7 @@ func TestReport(t *testing.T) {
 		Date: "2026-11-22", Rounds: 3,
 		Machine: machine{
 			CPU: "Some CPU", CPUs: 2, Kernel: "6.1.0", FileSystem: "ext4", Congestion: "reno",
-			Namespace: true, LoadBefore: "0.10", LoadAfter: "1.20",
+			Namespace: true, LoadBefore: "0.10", LoadAfter: "1.20", Stolen: 2.25,
 		},
 		Versions: map[string]string{"nbdkit": "nbdkit 1.32.5", "nginx": "nginx/1.22.1"},
 		Results: []result{
