@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -138,7 +139,7 @@ func (r *report) header(b *strings.Builder, family string, servers []figure) {
 			versions = append(versions, v)
 		}
 	}
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n| row | unit |", strings.ToUpper(family), strings.Join(versions, "; "))
+	fmt.Fprintf(b, "\n## %s\n\nBeside %s.\n\n| row | unit |", strings.ToUpper(family), cmp.Or(strings.Join(versions, "; "), "nobody"))
 	for _, s := range servers {
 		fmt.Fprintf(b, " %s |", s.Server)
 	}
