@@ -19,6 +19,9 @@ const inputSize = 4096
 // errAborted ends a negotiation as the protocol wants it.
 var errAborted = errors.New("nbd: the client ended the negotiation")
 
+// errTooLong is why the context of a negotiation ends that took too long.
+var errTooLong = errors.New("nbd: the negotiation has taken 10 seconds")
+
 // conn is one connection. It belongs to the goroutine of serve, but for what
 // table guards.
 type conn struct {
@@ -53,8 +56,8 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // serve answers the client to the end of its connection.
 func (c *conn) serve(parent context.Context) {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { c.net.Close() })()
 	defer c.net.Close()
 
@@ -68,7 +71,7 @@ func (c *conn) serve(parent context.Context) {
 	c.in = bufio.NewReaderSize(c.net, inputSize)
 
 	n := negotiation{conn: c, ctx: ctx}
-	err := c.negotiate(&n, cancel)
+	err := c.negotiate(&n, func() { cancel(errTooLong) })
 	if n.export != nil {
 		defer guard(n.export.close)
 	}
@@ -89,15 +92,15 @@ func (c *conn) serve(parent context.Context) {
 
 // negotiate brings a connection to its session, or says why there is none, in
 // the time that this may take.
-func (c *conn) negotiate(n *negotiation, cancel context.CancelFunc) (err error) {
+func (c *conn) negotiate(n *negotiation, tooLong func()) (err error) {
 	// One clock for all that may block: the end of ctx closes the connection, too.
-	timer := time.AfterFunc(handshakeTime, cancel)
+	timer := time.AfterFunc(handshakeTime, tooLong)
 	panicked := guard(func() { err = n.run() })
 	if panicked != nil {
 		return &dropped{DropPanic, panicked}
 	}
-	if !timer.Stop() && err == nil {
-		err = net.ErrClosed
+	if !timer.Stop() && !errors.Is(err, errAborted) {
+		err = &dropped{DropTimeout, errTooLong}
 	}
 	return err
 }
@@ -133,8 +136,6 @@ func (c *conn) report(parent context.Context, err error, evicted bool) {
 		reason = DropShutdown
 	case errors.As(err, &why):
 		reason, err = why.reason, why.err
-	case errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
-		reason = DropTimeout // nothing else has closed it
 	}
 	c.server.drop(reason, c.client, err)
 }

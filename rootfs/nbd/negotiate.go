@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
-	"net"
 
 	"github.com/pojntfx/go-nbd/pkg/protocol"
 )
@@ -102,17 +101,17 @@ func (n *negotiation) next() (chosen bool, err error) {
 			return false, err
 		}
 		return false, errAborted
-	case length > maxOption:
+	case length > maxOption && option != optExportName: // which checks for itself
 		n.answer(option, repErrTooBig)
 		if err := n.send(); err != nil {
 			return false, err
 		}
 		return false, malformed("the client sent an option that is too long")
 	}
-	n.left = int(length)
 	if option == optExportName {
-		return true, n.exportName()
+		return true, n.exportName(length)
 	}
+	n.left = int(length)
 	upgrade := false
 	switch {
 	case n.stopping():
@@ -209,9 +208,6 @@ func (n *negotiation) startTLS() error {
 	}
 	secure := tls.Server(n.net, n.server.TLS)
 	if err := secure.HandshakeContext(n.ctx); err != nil {
-		if n.ctx.Err() != nil {
-			return net.ErrClosed
-		}
 		return &dropped{DropTLS, err}
 	}
 	n.stream, n.in = secure, bufio.NewReaderSize(secure, inputSize)

@@ -13,16 +13,16 @@ const zeroes = 124
 
 // exportName answers NBD_OPT_EXPORT_NAME, which has no way to say no but to end
 // the connection.
-func (n *negotiation) exportName() error {
+func (n *negotiation) exportName(length uint32) error {
 	switch {
 	case n.stopping():
 		return ErrServerClosed
 	case n.server.RequireTLS && !n.secure():
 		return &dropped{DropTLSRequired, errors.New("nbd: the client asks for an export without TLS")}
-	case n.left > maxString:
+	case length > maxString:
 		return malformed("the client asks for an export by a name that is too long")
 	}
-	name, problem, err := n.name(n.left)
+	name, problem, err := n.name(int(length))
 	if err != nil {
 		return err
 	}

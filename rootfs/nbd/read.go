@@ -52,14 +52,14 @@ func (t *transmission) help(r request) bool {
 		return false
 	}
 	t.helpers.Go(func() {
-		buffer := buffers.Get().(*[bufferSpace]byte)
+		buffer := t.server.buffer()
 		reply := t.appendRead(buffer[:0], r)
-		t.w.mu.Lock()
+		t.w.lock()
 		if t.w.write(reply) != nil {
 			t.net.Close() // ends the loop
 		}
-		t.w.mu.Unlock()
-		buffers.Put(buffer)
+		t.w.unlock()
+		t.server.buffers.Put(buffer)
 		t.server.helpers.Add(-1)
 		<-t.slots
 	})
@@ -77,14 +77,15 @@ func (t *transmission) readLong(r request) error {
 	return t.readPieces(r)
 }
 
-// readFile answers a READ by sendfile. What fails then fails after the header.
+// readFile answers a READ by sendfile. What fails then fails after the header,
+// and ends the connection unless the rest can be read otherwise.
 func (t *transmission) readFile(r request) error {
 	if err := t.reserve(chunkSize + offsetSize); err != nil {
 		return err
 	}
 	t.out = t.appendHeader(t.out, r)
-	t.w.mu.Lock()
-	defer t.w.mu.Unlock()
+	t.w.lock()
+	defer t.w.unlock()
 	sent, err := t.w.sendFile(t.out, int64(r.offset), int64(r.length))
 	t.bytes.Add(sent)
 	t.out = t.out[:0]
@@ -110,8 +111,8 @@ func (t *transmission) readPieces(r request) error {
 	if t.export.readAt(p[head:], int64(r.offset)) != nil {
 		return t.status(r, errnoIO)
 	}
-	t.w.mu.Lock()
-	defer t.w.mu.Unlock()
+	t.w.lock()
+	defer t.w.unlock()
 	if err := t.w.write(p); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package nbd
 
 import (
-	"io"
 	"os"
 	"syscall"
 
@@ -71,27 +70,24 @@ func (s *fileSender) writable(fd uintptr) bool {
 	for s.left > 0 {
 		s.fd = int(fd)
 		before := s.left
-		if err := s.file.Control(s.onFile); err != nil {
-			s.err = &backendError{err} // closed under us
+		if s.file.Control(s.onFile) != nil {
+			s.err = errNoSendfile // closed
 			return true
 		}
 		switch err := s.err; {
+		case err == nil && s.left < before:
 		case err == unix.EINTR:
 			s.err = nil
 		case err == unix.EAGAIN:
 			s.err = nil
 			return false
-		case err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP || err == unix.EOVERFLOW:
-			s.err = errNoSendfile // by this file system
-			return true
-		case err == unix.EPIPE || err == unix.ECONNRESET || err == unix.ETIMEDOUT || err == unix.ENOTCONN:
+		case err == unix.EPIPE, err == unix.ECONNRESET, err == unix.ETIMEDOUT, err == unix.ENOTCONN:
 			s.err = os.NewSyscallError("sendfile", err)
 			return true
-		case err != nil:
-			s.err = &backendError{os.NewSyscallError("sendfile", err)}
-			return true
-		case s.left == before:
-			s.err = &backendError{io.ErrUnexpectedEOF} // the file has shrunk
+		default:
+			// The file has shrunk, cannot be read, or is of a kind that sendfile
+			// does not take. Reading it will tell.
+			s.err = errNoSendfile
 			return true
 		}
 	}

@@ -58,7 +58,8 @@ type Server struct {
 
 	state   lifecycle.State
 	table   table
-	helpers atomic.Int64
+	buffers sync.Pool    // of *[bufferSpace]byte; idle connections hold none
+	helpers atomic.Int64 // of all connections
 	drops   drop.Counts[DropReason]
 }
 
@@ -167,6 +168,13 @@ func (s *Server) Drops() map[DropReason]uint64 { return s.drops.Snapshot() }
 func (s *Server) drop(reason DropReason, client netip.AddrPort, err error) {
 	s.drops.Add(reason)
 	s.Trace.dropped(reason, client, err)
+}
+
+func (s *Server) buffer() *[bufferSpace]byte {
+	if b, ok := s.buffers.Get().(*[bufferSpace]byte); ok {
+		return b
+	}
+	return new([bufferSpace]byte)
 }
 
 func orDefault(n, def int) int {

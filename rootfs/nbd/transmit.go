@@ -25,9 +25,6 @@ const (
 	maxHelpersInAll = 64
 )
 
-// buffers are of bufferSpace; idle connections hold none.
-var buffers = sync.Pool{New: func() any { return new([bufferSpace]byte) }}
-
 // backendError is a failure of an export, after the header of its reply has
 // left.
 type backendError struct{ err error }
@@ -180,7 +177,7 @@ func (t *transmission) reserve(n int) error {
 		}
 	}
 	if t.buffer == nil {
-		t.buffer = buffers.Get().(*[bufferSpace]byte)
+		t.buffer = t.server.buffer()
 		t.out = t.buffer[:0]
 	}
 	return nil
@@ -191,8 +188,8 @@ func (t *transmission) flush() error {
 	if len(t.out) == 0 {
 		return nil
 	}
-	t.w.mu.Lock()
-	defer t.w.mu.Unlock()
+	t.w.lock()
+	defer t.w.unlock()
 	err := t.w.write(t.out)
 	t.out = t.out[:0]
 	return err
@@ -201,7 +198,7 @@ func (t *transmission) flush() error {
 // release gives the buffer back; out is empty.
 func (t *transmission) release() {
 	if t.buffer != nil {
-		buffers.Put(t.buffer)
+		t.server.buffers.Put(t.buffer)
 		t.buffer, t.out = nil, nil
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -15,10 +14,10 @@ const writePiece = 256 << 10
 // errNoSendfile says that this file cannot be sent from there.
 var errNoSendfile = errors.New("nbd: the system does not send this file")
 
-// writer sends replies, one at a time: mu is held from the first byte of a
+// writer sends replies, one at a time: it is locked from the first byte of a
 // reply to the last. The first error stays.
 type writer struct {
-	mu       sync.Mutex
+	turn     chan struct{} // a mutex that tests with a clock of their own can see through
 	conn     net.Conn
 	deadline time.Time
 	err      error
@@ -26,7 +25,7 @@ type writer struct {
 }
 
 func newWriter(c *conn, export *opened) *writer {
-	w := &writer{conn: c.stream}
+	w := &writer{conn: c.stream, turn: make(chan struct{}, 1)}
 	if export.file != nil {
 		var raw syscall.RawConn
 		var err error = errNoSendfile
@@ -44,14 +43,17 @@ func newWriter(c *conn, export *opened) *writer {
 	return w
 }
 
+func (w *writer) lock()   { w.turn <- struct{}{} }
+func (w *writer) unlock() { <-w.turn }
+
 // zeroCopy says whether sendFile may be used.
 func (w *writer) zeroCopy() bool { return w.file != nil }
 
 // failed returns the error that has ended the connection, if it was one of
 // writing.
 func (w *writer) failed() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.lock()
+	defer w.unlock()
 	return w.err
 }
 

@@ -1,0 +1,336 @@
+package nbd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pojntfx/go-nbd/pkg/backend"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pxekit/pxe/internal/lifecycle/lifecycletest"
+)
+
+func TestLifecycle(t *testing.T) {
+	t.Run("in memory", func(t *testing.T) {
+		lifecycletest.Test(t, func(testing.TB) lifecycletest.Subject {
+			l := newMemListener()
+			s := disk()
+			return lifecycletest.Subject{
+				Serve: func() error { return s.Serve(l) }, Shutdown: s.Shutdown, Close: s.Close,
+				Closed: l.isClosed,
+				Fail:   func() { l.Close() }, FailName: "192.0.2.1:10809",
+			}
+		})
+	})
+	t.Run("over TCP", func(t *testing.T) {
+		lifecycletest.Test(t, func(t testing.TB) lifecycletest.Subject {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			s := disk()
+			return lifecycletest.Subject{
+				Serve: func() error { return s.Serve(l) }, Shutdown: s.Shutdown, Close: s.Close,
+				Closed: func() bool { return errors.Is(l.(*net.TCPListener).SetDeadline(time.Time{}), net.ErrClosed) },
+				Fail:   func() { l.Close() }, FailName: "127.0.0.1",
+			}
+		})
+	})
+	require.ErrorContains(t, disk().Serve(nil), "l is nil")
+}
+
+func TestValidate(t *testing.T) {
+	open := exportOf("", ReaderAt(pattern{}, 1)).Open
+	s := &Server{
+		Exports: []Export{
+			{Name: "a"}, {Name: "a", Open: open}, {Name: "\xff", Open: open},
+			{Name: strings.Repeat("x", 4097), Open: open}, {Name: "b\x00", Description: "\x00", Open: open},
+		},
+		RequireTLS: true, MaxConnections: -1, MaxConnectionsPerClient: -2,
+	}
+	err := s.Validate()
+	for _, want := range []string{
+		"Exports[0].Open is nil", "Exports[1].Name is \"a\", as is that of another", "Exports[2].Name is not UTF-8",
+		"Exports[3].Name is of 4097 bytes: 4096 are allowed", "Exports[4].Name contains a NUL", "Exports[4].Description contains a NUL",
+		"RequireTLS is set and Server.TLS is nil", "MaxConnections is -1", "MaxConnectionsPerClient is -2",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	l := newMemListener()
+	require.EqualError(t, s.Serve(l), err.Error())
+	require.True(t, l.isClosed())
+	require.ErrorContains(t, (&Server{}).Validate(), "nothing to serve")
+	require.ErrorContains(t, (&Server{Exports: disk().Exports, TLS: &tls.Config{}}).Validate(), "no certificate")
+	require.NoError(t, disk().Validate())
+	require.NoError(t, (&Server{Find: func(context.Context, string) (*Export, error) { return nil, nil }}).Validate())
+}
+
+func TestN043_ShutdownInNegotiation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b := counted()
+		l := newMemListener()
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(l) }()
+		haggling, old, silent := l.dial(t), l.dial(t), l.dial(t)
+		for _, c := range []*client{haggling, old, silent} {
+			c.greet(cFixed)
+		}
+		require.EqualValues(t, rACK, haggling.ask(oInfo, naming("disk")...))
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		require.True(t, l.isClosed())
+		for _, id := range []uint32{oGo, oInfo, oList, oStructured, oStartTLS, 99} {
+			require.EqualValues(t, rShutdown, haggling.ask(id, naming("disk")...))
+		}
+		require.EqualValues(t, rACK, haggling.ask(oAbort))
+		haggling.requireClosed()
+		old.put(option(oExportName, []byte("disk")...))
+		old.requireClosed()
+		require.Empty(t, done, "the silent client has its ten seconds")
+		silent.requireClosed()
+		require.ErrorIs(t, <-done, ErrServerClosed)
+		require.NoError(t, <-down)
+		require.EqualValues(t, 1, b.opens.Load())
+		require.EqualValues(t, 1, b.closes.Load())
+		require.Equal(t, map[DropReason]uint64{DropShutdown: 2}, s.Drops())
+	})
+}
+
+func TestN043_ShutdownInTransmission(t *testing.T) {
+	inBothForms(t, func(t *testing.T, structured bool) {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			s := &Server{Exports: []Export{exportOf("disk", ReaderAt(readerFunc(func(p []byte, off int64) (int, error) {
+				<-release
+				return pattern{}.ReadAt(p, off)
+			}), diskSize))}}
+			r := record(s)
+			l := newMemListener()
+			done := make(chan error, 1)
+			go func() { done <- s.Serve(l) }()
+			c := l.dial(t)
+			c.greet(cFixed)
+			if structured {
+				require.EqualValues(t, rACK, c.ask(oStructured))
+			}
+			c.open("disk")
+			go c.Write(command(0, kRead, 0xfeedfacecafebeef, 5, 100))
+			synctest.Wait()
+			down := make(chan error, 1)
+			go func() { down <- s.Shutdown(t.Context()) }()
+			synctest.Wait()
+			close(release)
+			if structured {
+				require.Equal(t, patternBytes(5, 100), c.chunk().data)
+			} else {
+				_, errno := c.simple()
+				require.Zero(t, errno, "what is in work is finished")
+				require.Equal(t, patternBytes(5, 100), c.take(100))
+			}
+			_, errno := c.read(structured, 0, 1)
+			require.EqualValues(t, eSHUTDOWN, errno)
+			for _, kind := range []uint16{kFlush, kCache, kTrim, kWrite, 99} {
+				c.put(command(0, kind, 1, 0, 64))
+				if kind == kWrite {
+					c.put(make([]byte, 64))
+				}
+				_, errno := c.simple()
+				require.EqualValues(t, eSHUTDOWN, errno)
+			}
+			require.Empty(t, done)
+			c.put(command(0, kDisc, 0, 0, 0))
+			c.requireClosed()
+			require.NoError(t, <-down)
+			require.ErrorIs(t, <-done, ErrServerClosed)
+			require.Equal(t, Result{Bytes: 100}, <-r.done)
+		})
+	})
+}
+
+func TestShutdownEndsItsWaitWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := disk()
+		r := record(s)
+		l := newMemListener()
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(l) }()
+		c := l.dial(t)
+		c.greet(cFixed)
+		c.open("disk")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
+		_, errno := c.read(false, 0, 1)
+		require.EqualValues(t, eSHUTDOWN, errno, "the session stays")
+		require.NoError(t, s.Close())
+		c.requireClosed()
+		require.ErrorIs(t, <-done, ErrServerClosed)
+		result := <-r.done
+		require.ErrorIs(t, result.Err, ErrServerClosed)
+		require.False(t, result.Aborted)
+	})
+}
+
+func TestListenerThatFailsCutsSessionsOff(t *testing.T) {
+	s, b := counted()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	c := session(t, l.Addr().String(), false)
+	l.Close()
+	require.ErrorIs(t, <-done, net.ErrClosed)
+	c.requireClosed()
+	require.EqualValues(t, 1, b.closes.Load())
+}
+
+// exhaustedListener has no descriptors for its first connections.
+type exhaustedListener struct {
+	*memListener
+	fails int
+}
+
+func (l *exhaustedListener) Accept() (net.Conn, error) {
+	if l.fails > 0 {
+		l.fails--
+		return nil, fmt.Errorf("accept: %w", syscall.EMFILE)
+	}
+	return l.memListener.Accept()
+}
+
+func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &exhaustedListener{newMemListener(), 20}
+		runOn(t, disk(), l)
+		c := l.dial(t)
+		c.greet(cFixed)
+		c.open("disk")
+		c.alive(false)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := disk()
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(&exhaustedListener{newMemListener(), 1 << 30}) }()
+		time.Sleep(time.Minute)
+		require.NoError(t, s.Shutdown(t.Context()))
+		require.ErrorIs(t, <-done, ErrServerClosed)
+	})
+}
+
+// N clients that never choose an export do not keep one away that does.
+func TestNegotiatingConnectionsMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := disk()
+		s.MaxConnections = 8
+		l := newMemListener()
+		runOn(t, s, l)
+		reading := l.dial(t)
+		reading.greet(cFixed)
+		reading.open("disk")
+		var silent []*client
+		for range 100 {
+			silent = append(silent, l.dial(t))
+			synctest.Wait()
+		}
+		c := l.dial(t)
+		c.greet(cFixed)
+		c.open("disk")
+		c.alive(false)
+		reading.alive(false)
+		synctest.Wait()
+		require.Equal(t, map[DropReason]uint64{DropSuperseded: 94}, s.Drops())
+		for _, gone := range silent[:94] {
+			_, err := gone.Write([]byte{0})
+			require.Error(t, err)
+		}
+		for range 6 { // the last of those that are silent
+			c := l.dial(t)
+			c.greet(cFixed)
+			c.open("disk")
+		}
+		synctest.Wait()
+		require.EqualValues(t, 100, s.Drops()[DropSuperseded])
+		last := l.dial(t)
+		last.requireClosed()
+		synctest.Wait()
+		require.EqualValues(t, 1, s.Drops()[DropLimit])
+		c.put(command(0, kDisc, 0, 0, 0))
+		c.requireClosed()
+		synctest.Wait()
+		c = l.dial(t)
+		c.greet(cFixed)
+		c.open("disk")
+	})
+}
+
+func TestConnectionsPerClient(t *testing.T) {
+	s := disk()
+	s.MaxConnectionsPerClient = 3
+	addr := start(t, s)
+	var clients []*client
+	for range 3 {
+		clients = append(clients, session(t, addr, false))
+	}
+	dial(t, addr).requireClosed()
+	require.EqualValues(t, 1, s.Drops()[DropLimit])
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	if other, err := dialer.Dial("tcp", addr); err == nil { // only Linux has all of 127.0.0.0/8
+		other.Close()
+	}
+	clients[0].put(command(0, kDisc, 0, 0, 0))
+	clients[0].requireClosed()
+	require.Eventually(t, func() bool {
+		s.table.mu.Lock()
+		defer s.table.mu.Unlock()
+		return s.table.conns <= 2
+	}, patience, time.Millisecond)
+	requireServes(t, addr)
+	for _, c := range clients[1:] {
+		c.alive(false)
+	}
+}
+
+// Nothing is left of connections that have ended.
+func TestTableEmpties(t *testing.T) {
+	s := disk()
+	addr := start(t, s)
+	for i := range 50 {
+		c := connect(t, addr)
+		if i%2 == 0 {
+			c.open("disk")
+		}
+		c.Close()
+	}
+	require.Eventually(t, func() bool {
+		s.table.mu.Lock()
+		defer s.table.mu.Unlock()
+		return s.table.conns == 0 && len(s.table.clients) == 0 && s.table.negotiating.Len() == 0 && s.table.evicted == 0
+	}, patience, time.Millisecond)
+}
+
+func TestSessionIsTold(t *testing.T) {
+	s := disk()
+	r := record(s)
+	addr := start(t, s)
+	c := session(t, addr, false)
+	c.alive(false)
+	c.put(command(0, kDisc, 0, 0, 0))
+	c.requireClosed()
+	require.Equal(t, Result{Bytes: 512}, <-r.done)
+	started := slices.Clone(r.started)
+	require.Len(t, started, 1)
+	require.Equal(t, Session{
+		Client: addrPort(c.LocalAddr()), Local: addrPort(c.RemoteAddr()), Export: "disk", Size: diskSize,
+	}, started[0])
+	require.True(t, started[0].Client.IsValid())
+}
+
+var _ backend.Backend = (*readerBackend)(nil)
