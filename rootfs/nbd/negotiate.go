@@ -194,6 +194,9 @@ func (n *negotiation) answer(option, kind uint32, data ...[]byte) {
 }
 
 func (n *negotiation) send() error {
+	if n.ctx.Err() != nil { // it ended while the export was opened
+		return context.Cause(n.ctx)
+	}
 	_, err := n.stream.Write(n.reply)
 	n.reply = nil
 	return err

@@ -87,7 +87,7 @@ func (n *negotiation) info(option uint32) (chosen bool, err error) {
 	}
 	if kind, why := n.open(name); kind != 0 {
 		var d *dropped
-		if errors.As(why, &d) {
+		if n.ctx.Err() == nil && errors.As(why, &d) {
 			n.server.drop(d.reason, n.client, d.err)
 		}
 		n.answer(option, kind)
