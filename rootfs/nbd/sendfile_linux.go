@@ -7,7 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendfileSize is the shortest READ that is sent by sendfile, in bytes.
+// sendfileSize is the shortest READ that is sent by sendfile, in bytes. At 128 or
+// 256 KiB random reads of 64 KiB took 1.7 to 1.9 times as long (qemu-img bench,
+// 16 in flight); at 32 KiB they were no faster.
 const sendfileSize = 64 << 10
 
 // fileSender sends parts of a file over a socket without copying them. The
