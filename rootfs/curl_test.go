@@ -20,10 +20,7 @@ import (
 // its output and exit status.
 func curl(t *testing.T, args ...string) (string, int) {
 	t.Helper()
-	path, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("curl is missing: apt-get install curl")
-	}
+	path := need(t, "curl", "curl")
 	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), path, append([]string{"--silent", "--noproxy", "*"}, args...)...)
 	cmd.Stdout = &out
@@ -31,6 +28,20 @@ func curl(t *testing.T, args ...string) (string, int) {
 		t.Fatal(err)
 	}
 	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// need returns the path of a program, and skips the test without it.
+func need(t *testing.T, name, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		text := name + " is missing: apt-get install " + debianPackage
+		if os.Getenv("CI") != "" {
+			t.Fatal(text)
+		}
+		t.Skip(text)
+	}
+	return path
 }
 
 func TestW009_CurlProbe(t *testing.T) {

@@ -28,12 +28,15 @@ const bigSize = 300_001
 // system, as one of an ISO image is. All requests share that file.
 func inImage(t testing.TB, content []byte) *rootfs.Files {
 	t.Helper()
-	image := imageWith(t, content)
+	return inImageFile(imageWith(t, content), int64(len(content)))
+}
+
+func inImageFile(image *os.File, size int64) *rootfs.Files {
 	return &rootfs.Files{Open: func(_ context.Context, name string) (fs.File, error) {
 		if name != "file" {
 			return nil, fs.ErrNotExist
 		}
-		return extentFile(image, int64(len(content))), nil
+		return extentFile(image, size), nil
 	}}
 }
 
