@@ -2,6 +2,7 @@ package rootfs_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -9,7 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,28 +54,72 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(int)             {}
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
-func BenchmarkStream64MiB(b *testing.B) {
+// BenchmarkStream is what one download costs, and what sixteen at once do, by
+// sendfile from an image, and copied from the same one.
+func BenchmarkStream(b *testing.B) {
 	const size = 64 << 20
-	server := serve(b, benchmarkFiles(b, size))
-	buf := make([]byte, 1<<20)
-	b.SetBytes(size)
-	b.ReportAllocs()
-	for b.Loop() {
-		// A plain socket, so that the client costs little.
-		conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
-		require.NoError(b, err)
-		_, err = io.WriteString(conn, "GET /file HTTP/1.0\r\n\r\n")
-		require.NoError(b, err)
-		total := 0
-		for {
-			n, err := conn.Read(buf)
-			total += n
-			if err == io.EOF {
-				break
-			}
-			require.NoError(b, err)
+	sendfile := inImage(b, noise(size))
+	copied := &rootfs.Files{Open: func(ctx context.Context, name string) (fs.File, error) {
+		f, err := sendfile.Open(ctx, name)
+		if err == nil {
+			f.(*fakeFile).extent = nil
 		}
-		conn.Close()
-		require.Greater(b, total, size)
+		return f, err
+	}}
+	for _, parallel := range []int{1, 16} {
+		for name, files := range map[string]*rootfs.Files{"sendfile": sendfile, "copy": copied} {
+			b.Run(fmt.Sprintf("%s/%d", name, parallel), func(b *testing.B) {
+				addr := serve(b, files).Listener.Addr().String()
+				b.SetBytes(size * int64(parallel))
+				b.ReportAllocs()
+				for b.Loop() {
+					var group sync.WaitGroup
+					for range parallel {
+						group.Go(func() { drain(b, addr, "GET /file HTTP/1.0\r\n\r\n", size) })
+					}
+					group.Wait()
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkRange is where the size from which files go by sendfile comes from.
+func BenchmarkRange(b *testing.B) {
+	for _, size := range []int{16 << 10, 64 << 10, 256 << 10} {
+		content := noise(size)
+		for name, files := range map[string]*rootfs.Files{"image": inImage(b, content), "memory": oneFile(content)} {
+			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {
+				server := serve(b, files)
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					r, err := server.Client().Get(server.URL + "/file")
+					require.NoError(b, err)
+					_, _ = io.Copy(io.Discard, r.Body)
+					r.Body.Close()
+				}
+			})
+		}
+	}
+}
+
+// drain reads an answer by a plain socket, so that the client costs little.
+func drain(b *testing.B, addr, request string, least int) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, request)
+	buf, total := make([]byte, 256<<10), 0
+	for err == nil {
+		var n int
+		n, err = conn.Read(buf)
+		total += n
+	}
+	if err != io.EOF || total < least {
+		b.Errorf("%d bytes: %v", total, err)
 	}
 }
