@@ -86,7 +86,7 @@ func BenchmarkStream(b *testing.B) {
 
 // BenchmarkRange is where the size from which files go by sendfile comes from.
 func BenchmarkRange(b *testing.B) {
-	for _, size := range []int{16 << 10, 64 << 10, 256 << 10} {
+	for _, size := range []int{64 << 10, 128 << 10, 256 << 10} {
 		content := noise(size)
 		for name, files := range map[string]*rootfs.Files{"image": inImage(b, content), "memory": oneFile(content)} {
 			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {

@@ -52,7 +52,8 @@
 // firmware and initramfs scripts want of a web server: Content-Length always,
 // ranges, strong entity tags that survive a restart, no redirects, and slow
 // clients bounded by their progress instead of by a timeout for the whole
-// answer.
+// answer. The kernel sends what lies in an image by itself, and [Limits] keep a
+// storm of machines in order.
 //
 // The package needs no other public package of this module, so it works alone in
 // any program.

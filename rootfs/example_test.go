@@ -130,3 +130,20 @@ func ExampleFiles() {
 	// GET sysresccd/x86_64/airootfs.sfs 200 7 of 7 <nil>
 	// 200 OK 7 hsqs...
 }
+
+// A thousand machines on a network of a gigabit: fifty load at a time, with what
+// the network carries, and nobody takes more than a tenth of it.
+func ExampleLimits() {
+	files := &rootfs.Files{
+		Open: func(_ context.Context, name string) (fs.File, error) { return fstest.MapFS{}.Open(name) },
+		Limits: rootfs.Limits{
+			Rate:       110 << 20,
+			ClientRate: 11 << 20,
+			Downloads:  50,
+		},
+	}
+	w := httptest.NewRecorder()
+	files.ServeHTTP(w, httptest.NewRequest("GET", "/boot.ipxe", nil))
+	fmt.Println(w.Code)
+	// Output: 404
+}

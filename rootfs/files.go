@@ -39,6 +39,13 @@ var ErrStalled = errors.New("rootfs: client stalled")
 //
 // A file that turns out shorter than its size ends in an aborted connection.
 //
+// On Linux the kernel sends bodies of 128 KiB and more by itself (sendfile) if
+// the file lies in one piece in a file of the system, and so do single ranges of
+// it. That needs /proc, and a connection that net/http knows as a *net.TCPConn:
+// a listener that wraps connections, to bound their number for instance, makes
+// net/http copy, as TLS does, and so does middleware whose ResponseWriter has no
+// ReadFrom. It costs a descriptor for as long as the answer takes.
+//
 // Files sets write deadlines, so WriteTimeout of the http.Server has no effect
 // on it and should be zero: no machine's download takes a known time. What
 // comes before the handler is the server's matter: set ReadHeaderTimeout and
@@ -55,8 +62,9 @@ type Files struct {
 	//
 	//	Extent() (f *os.File, offset, length int64, ok bool)
 	//
-	// that says where in f it lies in one piece, and f's own identity goes into
-	// the entity tag.
+	// that says where in f it lies in one piece, it is sent from there, and f's
+	// own identity goes into the entity tag. f is neither moved nor closed, and
+	// must stay open as long as the file. An *os.File needs no such method.
 	//
 	// Errors that are [fs.ErrNotExist] or [fs.ErrInvalid] become status 404,
 	// [fs.ErrPermission] 403, a lack of file descriptors or memory 503 with
@@ -64,14 +72,14 @@ type Files struct {
 	Open func(ctx context.Context, name string) (fs.File, error)
 
 	// MinRate is how many bytes a second a client must take at least, measured
-	// over every 64 KiB of an answer. A client that takes less is cut off with
-	// [ErrStalled]. Zero means 1024, that is, 64 seconds for 64 KiB. That is
-	// long enough for a switch port that goes through spanning tree once more
-	// (30 seconds) with TCP's doubled retransmission timer after it, and for a
-	// slow link whose full send buffer (megabytes, in the kernel) drains by a
-	// third before the kernel takes more; a client that takes nothing holds its
-	// connection for about a minute. More than 64 KiB a second counts as that.
-	// Negative: no limit.
+	// over every 64 KiB of an answer; time that Limits cost does not count. A
+	// client that takes less is cut off with [ErrStalled]. Zero means 1024, that
+	// is, 64 seconds for 64 KiB. That is long enough for a switch port that goes
+	// through spanning tree once more (30 seconds) with TCP's doubled
+	// retransmission timer after it, and for a slow link whose full send buffer
+	// (megabytes, in the kernel) drains by a third before the kernel takes more;
+	// a client that takes nothing holds its connection for about a minute. More
+	// than 64 KiB a second counts as that. Negative: no limit.
 	MinRate int64
 
 	// Limits bounds how fast files leave, and how many at once. The zero value

@@ -304,11 +304,10 @@ func TestClientThatGoesAwayWhileWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				files, seen := sized(), newRecord()
-				files.Limits = limits
+				files.Limits, files.Trace = limits, seen.trace()
 				var group sync.WaitGroup
-				group.Go(func() { fetch(t.Context(), files, "192.0.2.1", "10M") })
+				group.Go(func() { fetch(t.Context(), files, "192.0.2.1", "10M") }) // until long after
 				synctest.Wait()
-				files.Trace = seen.trace()
 				ctx, cancel := context.WithCancel(t.Context())
 				group.Go(func() { fetch(ctx, files, "192.0.2.1", "10M") })
 				time.Sleep(time.Second)

@@ -10,8 +10,10 @@ import (
 )
 
 // sendfileSize is the least body that goes by sendfile. Smaller ones are sooner
-// copied than a descriptor is opened and closed for them.
-const sendfileSize = 64 << 10
+// copied than a descriptor is opened and closed for them: of a request for 64 KiB
+// on loopback, sendfile made 90 microseconds of processor time from 83; of
+// 128 KiB, 98 from 102; of 256 KiB, 103 from 160.
+const sendfileSize = 128 << 10
 
 // sendfilePiece is how much the kernel is given to send at a time: seldom enough
 // to cost nothing, and often enough for Trace.Progress with a fast client.
