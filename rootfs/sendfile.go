@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"syscall"
 	"time"
@@ -71,7 +72,9 @@ func (a *answer) sendFile(n int64) (sent int64, err error) {
 		return 0, nil
 	}
 	// Otherwise net/http reads the first bytes, to leave with the headers.
-	if err := a.control.Flush(); err != nil {
+	if err := a.control.Flush(); errors.Is(err, http.ErrNotSupported) {
+		return 0, nil // middleware
+	} else if err != nil {
 		a.err = err
 		return 0, err
 	}

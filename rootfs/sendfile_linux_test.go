@@ -127,6 +127,17 @@ func TestFilesGoBySendfile(t *testing.T) {
 	}
 }
 
+// Middleware may have a ReadFrom, but nothing that sends the headers ahead.
+func TestSendfileNeedsFlush(t *testing.T) {
+	k := &kernel{header: http.Header{}}
+	inImage(t, noise(bigSize)).ServeHTTP(struct {
+		http.ResponseWriter
+		io.ReaderFrom
+	}{k, k}, httptest.NewRequest("GET", "/file", nil))
+	require.Equal(t, bigSize, k.copied)
+	require.True(t, bytes.Equal(noise(bigSize), k.body.Bytes()))
+}
+
 // A sendfile that fails, in the beginning or on its way, is made up for by
 // copying; if that fails too, it tells why.
 func TestSendfileThatFails(t *testing.T) {
