@@ -9,7 +9,8 @@ TESTTIMEOUT ?= 30m
 # Debian packages of the virtual-machine tests.
 PACKAGES = gcc libc6-dev qemu-system-x86 ovmf ipxe ipxe-qemu pxelinux syslinux-common \
 	linux-image-cloud-amd64 busybox-static squashfs-tools xorriso \
-	libarchive-tools xz-utils cpio klibc-utils iproute2 curl kmod
+	libarchive-tools xz-utils cpio klibc-utils iproute2 curl kmod \
+	nbd-client nfs-ganesha nfs-ganesha-vfs rpcbind
 
 .PHONY: help deps test short lint cross fuzz soak bench
 

@@ -7,13 +7,13 @@
 //
 // Real: the firmware (SeaBIOS with iPXE's option ROM, OVMF), the boot loaders
 // (Debian's pxelinux and iPXE), the kernel, and in the initramfs the very
-// programs that SystemRescue uses: klibc's ipconfig and curl. The firmware, the
-// loader and the initramfs each speak DHCP, TFTP or HTTP for themselves, with
-// nothing of this library on the client's side.
+// programs that SystemRescue uses: klibc's ipconfig and nfsmount, curl and nbd-client.
+// The firmware, the loader, the initramfs and the kernel each speak DHCP, TFTP, HTTP,
+// NBD or NFS for themselves, with nothing of this library on the client's side.
 //
 // Ours: the initramfs' /init, which follows archiso's hooks step by step (how the
-// command line is parsed, "ip=" with BOOTIF, the shell's eval of archiso_http_srv,
-// one plain GET for each file, checksum, copy to RAM, overlay), and the root file
+// command line is parsed, "ip=" with BOOTIF, the shell's eval of archiso_*_srv,
+// one plain GET for each file, checksum, copy to RAM or none, overlay), and the root file
 // system, which is small and checks itself. It prints lines that begin with
 // "PXEKIT" on the serial console, listed in guest/init and guest/rootinit.
 //
@@ -34,5 +34,5 @@
 // [EnterNamespace] runs the calling program again in a network namespace of its
 // own; [NewNetwork] makes a bridge there; [BuildMedium] makes the ISO image, once,
 // out of Debian packages; [Machine] is what boots; [Start] runs the server under
-// test. [Missing] says which packages are to be installed first.
+// test, [Ganesha] an NFS server. [Missing] says which packages are to be installed first.
 package vm

@@ -155,7 +155,7 @@ func checkCommandLine(t *testing.T, c rootCase, line string) {
 // from the server.
 func checkLiveReads(t *testing.T, ctx context.Context, machine *Running, medium *Medium) {
 	t.Helper()
-	for n := range 3 {
+	for n := range 2 {
 		requireFromNetwork(t, medium, see(t, ctx, machine, fmt.Sprintf(`PXEKIT live-read ok %d (\d+)`, n+1))[1])
 	}
 }
@@ -169,8 +169,8 @@ func requireFromNetwork(t *testing.T, medium *Medium, received string) {
 	require.Greater(t, n, medium.Root*3/4)
 }
 
-// checkRootDelivery wants the root file system to have come by the service that the
-// case names, whole and without an error, and by no other.
+// checkRootDelivery wants the root file system to have come whole by the service that
+// the case names, and by no other.
 func checkRootDelivery(t *testing.T, c rootCase, medium *Medium, events []event) {
 	t.Helper()
 	var most int64
@@ -179,7 +179,8 @@ func checkRootDelivery(t *testing.T, c rootCase, medium *Medium, events []event)
 			continue
 		}
 		require.Equal(t, c.via, e.Via, "%+v", e)
-		if e.Done && e.Error == "" {
+		// Who stays on it is there when the server stops.
+		if e.Done && (e.Error == "" || c.live) {
 			most = max(most, e.Bytes)
 		}
 	}

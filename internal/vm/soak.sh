@@ -1,12 +1,13 @@
 #!/bin/sh
-# Repeats the virtual-machine boots, each in a fresh namespace, and prints how
-# many passed. N says how often; RUN narrows the boots by name.
+# Repeats the virtual-machine boots, each round in a fresh namespace, and prints how
+# many rounds passed. N says how often; RUN narrows the boots by name, as in
+# RUN='TestBootRoot/nbd$' or RUN=TestBootTFTPOnly.
 set -u
 cd "$(dirname "$0")/../.."
 n=${N:-5}
 passed=0
 for i in $(seq "$n"); do
-	if ${GO:-go} test -count=1 -timeout 30m -run "${RUN:-TestBoot}" -v ./internal/vm >"${TMPDIR:-/tmp}/pxekit-soak.log" 2>&1 &&
+	if ${GO:-go} test -count=1 -timeout 90m -run "${RUN:-TestBoot}" -v ./internal/vm >"${TMPDIR:-/tmp}/pxekit-soak.log" 2>&1 &&
 		! grep -q '^--- SKIP\|^    --- SKIP' "${TMPDIR:-/tmp}/pxekit-soak.log"; then
 		passed=$((passed + 1))
 	else

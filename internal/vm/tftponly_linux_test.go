@@ -24,10 +24,10 @@ import (
 // its transfer passes block 65535 and goes on with block 0.
 const initrdSize = 128 << 20
 
-// TestTFTPOnly boots where nothing but DHCP and TFTP is served: the loader, the
+// TestBootTFTPOnly boots where nothing but DHCP and TFTP is served: the loader, the
 // kernel, an initramfs of 128 MiB and the root file system come over TFTP. The
 // server is one that an embedder makes, without its HTTP socket.
-func TestTFTPOnly(t *testing.T) {
+func TestBootTFTPOnly(t *testing.T) {
 	ctx := deadline(t)
 	s := newSegment(t, ctx)
 	padded, err := asset.Dir(padInitrd(t, s.medium))
