@@ -4,7 +4,7 @@
 GO          ?= go
 N           ?= 5
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-TESTTIMEOUT ?= 30m
+TESTTIMEOUT ?= 60m
 
 # Debian packages of the virtual-machine tests.
 PACKAGES = gcc libc6-dev qemu-system-x86 ovmf ipxe ipxe-qemu pxelinux syslinux-common \
