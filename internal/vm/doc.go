@@ -23,6 +23,10 @@
 // prove that SystemRescue's own release boots, that vendors' firmware behaves as
 // QEMU's does, or anything about speed: the processor is emulated.
 //
+// Debian's live-boot and dracut are booted with initial RAM disks that Debian's own
+// programs make ([BuildLiveImages]); there only the root file system is ours, and
+// guest/liveinit.sh speaks for it.
+//
 // Two things are arranged to save time. A router answers iPXE's router
 // solicitations (see [NewNetwork]): iPXE waits for its IPv6 configuration, too, and
 // without a router that takes twenty seconds. And the guest brings its interfaces

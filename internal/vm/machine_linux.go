@@ -16,7 +16,7 @@ import (
 )
 
 // hopeless matches the console lines after which a machine will not boot any more.
-var hopeless = regexp.MustCompile(`^PXEKIT failed|Kernel panic|No bootable device|UEFI Interactive Shell|BdsDxe: No bootable option|Could not boot image|Boot failed: `)
+var hopeless = regexp.MustCompile(`^PXEKIT failed|Kernel panic|No bootable device|UEFI Interactive Shell|BdsDxe: No bootable option|Could not boot image|Boot failed: |Entering emergency mode|Unable to find a (live file system|medium)`)
 
 // Machine describes a virtual machine. It has no disk.
 type Machine struct {

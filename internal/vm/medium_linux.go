@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // BaseDir is the directory on the medium that SystemRescue's archisobasedir names.
@@ -40,13 +39,6 @@ type Medium struct {
 // the guest's scripts of today. That takes a few seconds. Several processes may do
 // it at the same time.
 func BuildMedium(ctx context.Context, cache string) (*Medium, error) {
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("vm: place for the medium: %w", err)
-		}
-		cache = filepath.Join(user, "pxekit-vm")
-	}
 	in, err := findIngredients()
 	if err != nil {
 		return nil, err
@@ -55,38 +47,23 @@ func BuildMedium(ctx context.Context, cache string) (*Medium, error) {
 	if err != nil {
 		return nil, err
 	}
-	scripts := sha256.Sum256(bytes.Join([][]byte{guestInit, guestRootInit, guestUDHCPC}, nil))
-	dir := filepath.Join(cache, fmt.Sprintf("medium-%s-%x", key, scripts[:8]))
-
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, fmt.Errorf("vm: place for the medium: %w", err)
-	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	scripts := sha256.Sum256(bytes.Join([][]byte{guestInit, guestRootInit, guestLiveInit, guestUDHCPC}, nil))
+	dir, err := cached(cache, fmt.Sprintf("medium-%s-%x", key, scripts[:8]), func(work, done string) error {
+		return buildMedium(ctx, in, work, done)
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer unlock()
-	if _, err := os.Stat(dir); err != nil {
-		if err := buildInto(ctx, in, cache, dir); err != nil {
-			return nil, err
-		}
 	}
 	return openMedium(dir)
 }
 
-// buildInto makes the medium beside its place and moves it there when it is whole.
-func buildInto(ctx context.Context, in *ingredients, cache, dir string) error {
-	work, err := os.MkdirTemp(cache, "building-")
-	if err != nil {
-		return fmt.Errorf("vm: build the medium: %w", err)
-	}
-	defer os.RemoveAll(work)
+// buildMedium makes the medium in done.
+func buildMedium(ctx context.Context, in *ingredients, work, done string) error {
 	root := filepath.Join(work, "root")
 	content, err := writeRootTree(root, in)
 	if err != nil {
 		return fmt.Errorf("vm: build the root file system: %w", err)
 	}
-	done := filepath.Join(work, "done")
 	iso := &tree{dir: filepath.Join(done, "iso")}
 	if err := writeMediumTree(ctx, iso, root, in); err != nil {
 		return fmt.Errorf("vm: build the medium: %w", err)
@@ -98,9 +75,6 @@ func buildInto(ctx context.Context, in *ingredients, cache, dir string) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(done, "content"), []byte(content), 0o644); err != nil {
-		return fmt.Errorf("vm: build the medium: %w", err)
-	}
-	if err := os.Rename(done, dir); err != nil {
 		return fmt.Errorf("vm: build the medium: %w", err)
 	}
 	return nil
@@ -166,17 +140,4 @@ func openMedium(dir string) (*Medium, error) {
 		Root:    root.Size(),
 		Content: strings.TrimSpace(string(content)),
 	}, nil
-}
-
-// lock takes the lock file name, and waits for it. It ends with the process.
-func lock(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("vm: lock: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("vm: lock %s: %w", name, err)
-	}
-	return func() { f.Close() }, nil
 }

@@ -17,6 +17,9 @@ import (
 //go:embed guest/rootinit.sh
 var guestRootInit []byte
 
+//go:embed guest/liveinit.sh
+var guestLiveInit []byte
+
 //go:embed guest/udhcpc-script
 var guestUDHCPC []byte
 
@@ -44,6 +47,9 @@ func writeRootTree(dir string, in *ingredients) (string, error) {
 		t.mkdir(name)
 	}
 	t.file("sbin/init", 0o755, guestRootInit)
+	t.file("sbin/liveinit", 0o755, guestLiveInit)
+	// systemd in an initramfs takes nothing for a system that does not name itself.
+	t.file("etc/os-release", 0o644, []byte("ID=pxekit\nNAME=\"pxekit test system\"\n"))
 	t.file("bin/udhcpc-script", 0o755, guestUDHCPC)
 	t.file("bin/busybox", 0o755, busybox)
 	for _, name := range applets {

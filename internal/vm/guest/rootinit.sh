@@ -1,4 +1,6 @@
 #!/bin/sh
+[ -e /run/pxekit ] || exec /sbin/liveinit # an initramfs that is not of this package leaves none
+#
 # /sbin/init of the test root file system. It says on the console:
 #
 #   PXEKIT cmdline ...                          the kernel's command line
