@@ -202,7 +202,9 @@ func startLive(t *testing.T, ctx context.Context, s *segment, c liveCase, images
 		}
 		config, err := export.GaneshaExport(rootfs.NFSShare{})
 		require.NoError(t, err)
-		startGanesha(t, Ganesha{Path: liveExport, Source: tree, Config: config})
+		ganesha, err := Ganesha{Path: liveExport, Source: tree, Config: config}.Start(ctx)
+		require.NoError(t, err)
+		t.Cleanup(ganesha.Kill)
 	}
 
 	server := &liveServer{}
