@@ -98,6 +98,11 @@ var liveCases = []liveCase{
 		mount:  `overlay LiveOS_rootfs on loop /tmp/.*/squashfs\.img`,
 	},
 	{
+		name: "dracut-tftp", system: dracutLive, root: overTFTP, via: "tftp", copied: true,
+		params: ` root=live:tftp://192\.0\.2\.1/~[a-z0-9]+/LiveOS/squashfs\.img `,
+		mount:  `overlay LiveOS_rootfs on loop /tmp/.*/squashfs\.img`,
+	},
+	{
 		name: "dracut-nbd", system: dracutLive, root: overNBD, via: "nbd",
 		params: ` root=nbd:192\.0\.2\.1:archiso~[a-z0-9]+ `,
 		mount:  `squashfs /dev/\S+ on /dev/`,
