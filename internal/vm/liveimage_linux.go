@@ -38,7 +38,7 @@ func liveRequirements() []requirement {
 		requirement{pkg: "dracut-core", program: "dracut"},
 		requirement{pkg: "dracut-network", file: dracutModules + "95nbd"},
 		requirement{pkg: "dracut-live", file: dracutModules + "90livenet"},
-		requirement{pkg: "nbd-client", program: "nbd-client"},
+		requirement{pkg: "procps", program: "pgrep"}, // dracut's network-legacy
 		requirement{pkg: "nfs-common", program: "mount.nfs"},
 		requirement{pkg: "systemd", file: "/lib/systemd/systemd"},
 		requirement{pkg: "zstd", program: "zstd"},
