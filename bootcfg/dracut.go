@@ -9,11 +9,12 @@ import (
 
 // Dracut describes how a system boots over the network whose initramfs is made
 // with dracut: a live image by HTTP or TFTP, and a root file system as it is by
-// NFS or NBD. Its zero value boots live media of Fedora's layout by HTTP. Params
+// NFS or NBD. Its zero value has the file names of Fedora's live media. Params
 // gives the kernel parameters, Menu a whole menu.
 //
-// The initramfs needs dracut's module for what it shall do: livenet, nfs or nbd,
-// and network-legacy or network-manager below them.
+// The initramfs needs dracut's modules for what it shall do: livenet with
+// overlayfs, nfs or nbd, and network-legacy below them. With systemd-networkd in
+// its place dracut 059 asks for the network and never for the root.
 //
 // Values are letters, digits and "-._~:/@%+=,": the initramfs reads them with a
 // shell, parts of them without quotes.
@@ -21,8 +22,9 @@ type Dracut struct {
 	// Title is what the menu calls the system; empty: "Linux".
 	Title string
 	// Image is the name of the live image that is fetched by HTTP or TFTP: a
-	// squashfs, a file system, or an ISO that holds LiveOS/squashfs.img. Empty:
-	// "LiveOS/squashfs.img". NFS and NBD mount what root names.
+	// squashfs whose top level is the root file system. Changes to files are
+	// kept in memory. Empty: "LiveOS/squashfs.img". NFS and NBD mount what root
+	// names, as it is.
 	Image string
 	// Kernel is the name of the kernel; empty: "images/pxeboot/vmlinuz".
 	Kernel string
@@ -39,9 +41,6 @@ type Dracut struct {
 	// CopyToRAM may ask for what happens anyway: an image that is fetched is
 	// in memory from then on, and an NFS or NBD root never is.
 	CopyToRAM CopyMode
-	// Overlay keeps changes to files in memory, above a root file system that
-	// cannot be written. It needs the module overlayfs.
-	Overlay bool
 	// AnyInterface leaves it to the initramfs to find the network interface; see
 	// [Entry].AnyInterface.
 	AnyInterface bool
@@ -68,13 +67,12 @@ var (
 //
 // The scheme of root decides how the initramfs gets its root file system:
 //
-//	http, https, tftp  Image below a URL that ends in "/", by curl; https needs
-//	                   a certificate that the initramfs trusts
-//	nfs                nfs://IPv4-address/path, an export that is the root file
-//	                   system; neither ':' nor ',' in its path
-//	nbd                nbd://host/export, a file system's image, on port 10809;
-//	                   or nbd://host:port/ for the default export of that port
+//	http, tftp  Image below a URL that ends in "/", by curl
+//	nfs         nfs://IPv4-address/path, an export that is the root file system;
+//	            neither ':' nor ',' in its path
+//	nbd         nbd://host/export, a file system's image, on port 10809
 //
+// HTTPS would need a certificate that the initramfs trusts, and is refused.
 // Errors are joined [*ValueError]s.
 func (d Dracut) Params(root *url.URL) ([]string, error) {
 	w := &paramWriter{system: "Dracut"}
@@ -89,7 +87,6 @@ func (d Dracut) Params(root *url.URL) ([]string, error) {
 	}
 	w.params = append(w.params, "rd.neednet=1", "ip=dhcp")
 	w.copyMode(d.CopyToRAM)
-	w.flag(d.Overlay, "rd.live.overlay.overlayfs=1")
 	w.consoles(d.Consoles)
 	w.extra(d.Extra, d.refuse)
 	return w.done()
@@ -100,10 +97,13 @@ func (d Dracut) Params(root *url.URL) ([]string, error) {
 // without quotes.
 func (d *Dracut) source(u *url.URL, nfsOptions string) ([]string, flaw) {
 	switch u.Scheme {
-	case "http", "https", "tftp":
-		base, f := baseText(u, "http", "https", "tftp")
-		// rd.live.image is what the booted system knows a live boot by.
-		return []string{"root=live:" + base + d.image(), "rd.live.image"}, f
+	case "http", "tftp":
+		base, f := baseText(u, "http", "tftp")
+		// rd.live.image is what the booted system knows a live boot by. Without
+		// the overlay a squashfs with the root at its top level fails: one script
+		// of dracut 059 takes it for granted, and the one that makes it waits to
+		// be asked.
+		return []string{"root=live:" + base + d.image(), "rd.live.image", "rd.live.overlay.overlayfs=1"}, f
 	case "nfs":
 		export, f := nfsSource(u)
 		if f == (flaw{}) && strings.ContainsAny(u.Path, ":,") {
@@ -115,9 +115,6 @@ func (d *Dracut) source(u *url.URL, nfsOptions string) ([]string, flaw) {
 		if f == (flaw{}) {
 			f = nbdExport(export, u.Port())
 		}
-		if export == "" {
-			export = orElse(u.Port(), "10809")
-		}
 		// The server may serve for reading only.
 		params := []string{"root=nbd:" + host + ":" + export, "ro"}
 		if d.FSType != "" {
@@ -125,17 +122,20 @@ func (d *Dracut) source(u *url.URL, nfsOptions string) ([]string, flaw) {
 		}
 		return params, f
 	}
-	return nil, unknownScheme("http, https, tftp, nfs or nbd")
+	if u.Scheme == "https" {
+		return nil, flaw{"comes by HTTPS, whose certificate the initramfs does not trust", "use http"}
+	}
+	return nil, unknownScheme("http, tftp, nfs or nbd")
 }
 
 // nbdExport checks what goes between two colons as either a port or a name.
 func nbdExport(name, port string) flaw {
 	switch {
 	case name == "":
-		return flaw{}
+		return flaw{"names no export", "name it, as nbd://192.0.2.1/root"}
 	case port != "" && port != "10809":
 		return flaw{"has a port and an export, and the initramfs can be told only one of them",
-			"serve NBD on port 10809, or the default export"}
+			"serve NBD on port 10809"}
 	case formNumber.MatchString(name):
 		return flaw{"has an export whose name the initramfs takes for a port", "give the export a name with a letter in it"}
 	case strings.ContainsAny(name, ":/"):
@@ -218,9 +218,9 @@ func (d *Dracut) refuse(key string) flaw {
 	case "rd.live.image", "liveimg", "ro":
 		return elsewhere("remove it: it is there where the root asks for it")
 	case "rw":
-		return flaw{"has the root file system mounted for writing, which many servers refuse", `set Overlay, or give "rw" in NFSOptions`}
+		return flaw{"has the root file system mounted for writing, which many servers refuse", `remove it, or give "rw" in NFSOptions`}
 	case "rd.live.overlay.overlayfs":
-		return elsewhere("set Overlay")
+		return elsewhere("remove it: it is always there for what is fetched")
 	case "rootfstype":
 		return elsewhere("set FSType")
 	case "rd.live.ram", "live_ram":

@@ -46,14 +46,13 @@ func ExampleLiveBoot() {
 	// bootcfg: LiveBoot: root "nbd://192.0.2.9/debian": is NBD, which live-boot does not know; use http, tftp or nfs
 }
 
-// dracut fetches a live image, or mounts what an export holds; with Overlay the
-// machine may write, to its memory.
+// dracut fetches a live image, or mounts what an export holds.
 func ExampleDracut() {
-	system := bootcfg.Dracut{Overlay: true}
+	system := bootcfg.Dracut{}
 	show(system.Params, "http://192.0.2.1/", "nfs://192.0.2.9/srv/root", "nbd://192.0.2.9/root", "nbd://192.0.2.9:10810/root")
 	// Output:
-	// root=live:http://192.0.2.1/LiveOS/squashfs.img rd.live.image rd.neednet=1 ip=dhcp rd.live.overlay.overlayfs=1
-	// root=nfs:192.0.2.9:/srv/root:vers=3 rd.neednet=1 ip=dhcp rd.live.overlay.overlayfs=1
-	// root=nbd:192.0.2.9:root ro rd.neednet=1 ip=dhcp rd.live.overlay.overlayfs=1
-	// bootcfg: Dracut: root "nbd://192.0.2.9:10810/root": has a port and an export, and the initramfs can be told only one of them; serve NBD on port 10809, or the default export
+	// root=live:http://192.0.2.1/LiveOS/squashfs.img rd.live.image rd.live.overlay.overlayfs=1 rd.neednet=1 ip=dhcp
+	// root=nfs:192.0.2.9:/srv/root:vers=3 rd.neednet=1 ip=dhcp
+	// root=nbd:192.0.2.9:root ro rd.neednet=1 ip=dhcp
+	// bootcfg: Dracut: root "nbd://192.0.2.9:10810/root": has a port and an export, and the initramfs can be told only one of them; serve NBD on port 10809
 }

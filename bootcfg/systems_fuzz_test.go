@@ -163,7 +163,7 @@ func FuzzSystems(f *testing.F) {
 			}
 		}
 
-		d := Dracut{Image: image, FSType: word, NFSOptions: options, CopyToRAM: mode, Overlay: on, Extra: extras}
+		d := Dracut{Image: image, FSType: word, NFSOptions: options, CopyToRAM: mode, Extra: extras}
 		if flags&1 != 0 {
 			d.FSType = ""
 		}

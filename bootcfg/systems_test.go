@@ -40,13 +40,11 @@ func TestGoldenSystems(t *testing.T) {
 		{"Dracut: zero, http", "http://192.0.2.1/~b1/", Dracut{}},
 		{"Dracut: tftp", "tftp://192.0.2.1/", Dracut{Image: "root.iso", Extra: []string{"rd.live.dir=live", "rd.live.squashimg=filesystem.squashfs"}}},
 		{"Dracut: nfs", "nfs://192.0.2.9/srv/root", Dracut{}},
-		{"Dracut: nfs with options", "nfs://192.0.2.9/", Dracut{NFSOptions: []string{"v3", "port=2049", "rw", "nolock"}, Overlay: true, CopyToRAM: CopyNever}},
-		{"Dracut: nbd", "nbd://192.0.2.9/rescue~b1", Dracut{FSType: "squashfs", Overlay: true}},
-		{"Dracut: nbd, default export", "nbd://nbd.example.net/", Dracut{}},
-		{"Dracut: nbd, port", "nbd://192.0.2.9:10810/", Dracut{CopyToRAM: CopyNever}},
-		{"Dracut: everything, https", "https://boot.example.net/", Dracut{
+		{"Dracut: nfs with options", "nfs://192.0.2.9/", Dracut{NFSOptions: []string{"v3", "port=2049", "rw", "nolock"}, CopyToRAM: CopyNever}},
+		{"Dracut: nbd", "nbd://192.0.2.9/rescue~b1", Dracut{FSType: "squashfs"}},
+		{"Dracut: everything, http", "http://boot.example.net/", Dracut{
 			Title: "Fedora", Image: "a/b.img", Kernel: "k", Initrds: []string{"i", "j"}, Timeout: time.Second, CopyToRAM: CopyAlways,
-			Overlay: true, AnyInterface: true, Consoles: []string{"tty0"}, Extra: []string{"rd.noverifyssl", "selinux=0"}}},
+			AnyInterface: true, Consoles: []string{"tty0"}, Extra: []string{"rd.noverifyssl", "selinux=0"}}},
 	} {
 		m, err := test.s.Menu(parseURL(test.root))
 		require.NoError(t, err, test.name)
@@ -114,8 +112,10 @@ func TestSystemsRefuse(t *testing.T) {
 		{"live-boot path", "set BaseDir", nfs, LiveBoot{Extra: []string{"live-media-path=x"}}},
 		{"live-boot components", "is there already", web, LiveBoot{Extra: []string{"components=locales"}}},
 
-		{"dracut by FTP", "use http, https, tftp, nfs or nbd", "ftp://192.0.2.1/", Dracut{}},
+		{"dracut by FTP", "use http, tftp, nfs or nbd", "ftp://192.0.2.1/", Dracut{}},
 		{"dracut IPv6", "knows IPv4 only", "nbd://[2001:db8::1]/x", Dracut{}},
+		{"dracut by HTTPS", "does not trust; use http", "https://192.0.2.1/", Dracut{}},
+		{"dracut default export", "names no export", "nbd://192.0.2.1/", Dracut{}},
 		{"dracut port and name", "only one of them; serve NBD on port 10809", "nbd://192.0.2.1:10810/x", Dracut{}},
 		{"dracut number", "takes for a port", "nbd://192.0.2.1/12", Dracut{}},
 		{"dracut signed number", "takes for a port", "nbd://192.0.2.1/+12", Dracut{}},
@@ -140,8 +140,8 @@ func TestSystemsRefuse(t *testing.T) {
 		{"dracut root", "give it as the root URL", web, Dracut{Extra: []string{"netroot=nbd:192.0.2.1:x"}}},
 		{"dracut ip", "always ip=dhcp", web, Dracut{Extra: []string{"ip=192.0.2.2::192.0.2.1:255.255.255.0"}}},
 		{"dracut ro", "where the root asks for it", nfs, Dracut{Extra: []string{"ro"}}},
-		{"dracut rw", "set Overlay", nbd, Dracut{Extra: []string{"rw"}}},
-		{"dracut overlay", "set Overlay", nbd, Dracut{Extra: []string{"rd.live.overlay.overlayfs=1"}}},
+		{"dracut rw", "in NFSOptions", nbd, Dracut{Extra: []string{"rw"}}},
+		{"dracut overlay", "always there", nbd, Dracut{Extra: []string{"rd.live.overlay.overlayfs=1"}}},
 		{"dracut rootfstype", "set FSType", nbd, Dracut{Extra: []string{"rootfstype=ext4"}}},
 		{"dracut copy", "copies into memory", web, Dracut{Extra: []string{"rd.live.ram=1"}}},
 	} {

@@ -38,7 +38,7 @@ var (
 		initrd: func(images *LiveImages) string { return images.LiveBoot },
 	}
 	dracutLive = liveSystem{
-		menu:   bootcfg.Dracut{Consoles: []string{"ttyS0"}, Timeout: time.Second, Overlay: true}.Menu,
+		menu:   bootcfg.Dracut{Consoles: []string{"ttyS0"}, Timeout: time.Second}.Menu,
 		kernel: "images/pxeboot/vmlinuz", initfs: "images/pxeboot/initrd.img", image: "LiveOS/squashfs.img",
 		initrd: func(images *LiveImages) string { return images.Dracut },
 	}
