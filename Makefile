@@ -6,11 +6,16 @@ N           ?= 5
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TESTTIMEOUT ?= 60m
 
-# Debian packages of the virtual-machine tests.
-PACKAGES = gcc libc6-dev qemu-system-x86 ovmf ipxe ipxe-qemu pxelinux syslinux-common \
+# Debian packages of the tests that talk to real clients and servers, and of the
+# virtual machines: what runs them, what they boot, Debian's own live systems.
+PACKAGES = gcc libc6-dev curl strace iproute2 kmod procps xz-utils zstd \
+	qemu-system-x86 ovmf ipxe ipxe-qemu pxelinux syslinux-common \
 	linux-image-cloud-amd64 busybox-static squashfs-tools xorriso \
-	libarchive-tools xz-utils cpio klibc-utils iproute2 curl kmod \
-	nbd-client nfs-ganesha nfs-ganesha-vfs rpcbind
+	libarchive-tools cpio klibc-utils \
+	nbdkit libnbd-bin qemu-utils fio nbd-client \
+	nfs-ganesha nfs-ganesha-vfs rpcbind nfs-common \
+	initramfs-tools live-boot live-boot-initramfs-tools \
+	dracut-core dracut-network dracut-live isc-dhcp-client systemd udev
 
 .PHONY: help deps test short lint cross fuzz soak bench
 
