@@ -57,8 +57,8 @@ soak: ## the virtual-machine boots N times each (N=5); prints how many passed
 # The peers are of Debian's nbdkit, nbd-server, qemu-utils, libnbd-bin, fio and
 # nginx-light; a server that is not installed is left out and the table says so.
 bench: ## figures beside the peers' into docs/bench.md; ROWS=nbd: print those; N=5 rounds; PROFILE=cpu.pprof
-	@mkdir -p bin && $(GO) build -o bin/bench ./internal/bench
-	@bin/bench -n $(N) -rows "$(ROWS)" -profile "$(PROFILE)"
+	@program=$$(mktemp) && trap 'rm -f "$$program"' EXIT && $(GO) build -o "$$program" ./internal/bench && \
+		"$$program" -n $(N) -rows "$(ROWS)" -profile "$(PROFILE)"
 
 FUZZTIME ?= 10000000x
 fuzz: ## every fuzz target for FUZZTIME (10 million executions; takes hours)
