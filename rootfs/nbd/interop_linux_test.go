@@ -251,7 +251,7 @@ func TestInteropQemu(t *testing.T) {
 func TestInteropFio(t *testing.T) {
 	interopNeed(t, "fio", "fio")
 	path := filepath.Join(t.TempDir(), "fio")
-	interopMust(t, "fio", "--name=write", "--filename="+path, "--size=8m", "--bs=4k", "--rw=write", "--ioengine=psync", "--verify=md5", "--do_verify=0")
+	interopMust(t, "fio", "--name=write", "--filename="+path, "--size=8m", "--bs=4k", "--rw=write", "--ioengine=psync", "--verify=md5", "--do_verify=0", "--verify_state_save=0")
 	written, err := os.ReadFile(path)
 	require.NoError(t, err)
 	damaged := bytes.Clone(written)
