@@ -82,11 +82,16 @@ func (s *Server) open(ctx context.Context, name string) (*opened, error) {
 	if checkString(o.canonical) != nil || checkString(o.description) != nil {
 		o.canonical, o.description = name, "" // of a Find that is not so careful
 	}
+	usable := false
+	defer func() {
+		if !usable { // a panic of the backend is on its way, too
+			o.close()
+		}
+	}()
 	if o.size, err = b.Size(); err == nil && o.size < 0 {
 		err = fmt.Errorf("nbd: the export %.64q has a size of %d", name, o.size)
 	}
 	if err != nil {
-		o.close()
 		return nil, err
 	}
 	if e, ok := b.(extenter); ok {
@@ -94,6 +99,7 @@ func (s *Server) open(ctx context.Context, name string) (*opened, error) {
 			o.file, o.base = file, offset
 		}
 	}
+	usable = true
 	return o, nil
 }
 

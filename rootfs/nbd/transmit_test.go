@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"math"
+	"os"
 	"testing"
 	"time"
 
@@ -291,6 +292,7 @@ func TestN040_BackendErrors(t *testing.T) {
 	}
 	for name, fail := range fails {
 		t.Run(name, func(t *testing.T) {
+			// It has no Extent, so no reply goes by sendfile: see TestFileThatShrinks.
 			s := &Server{Exports: []Export{exportOf("disk", ReaderAt(readerFunc(func(p []byte, off int64) (int, error) {
 				if off <= bad && bad < off+int64(len(p)) {
 					return fail(p, off)
@@ -430,6 +432,41 @@ func TestPanicsEndOneConnection(t *testing.T) {
 	steady.alive(false)
 	requireServes(t, addr)
 }
+
+// A backend whose methods panic is closed.
+func TestPanicsLeaveNothingOpen(t *testing.T) {
+	s := disk()
+	var backends []*panicBackend
+	s.Find = func(_ context.Context, name string) (*Export, error) {
+		b := &panicBackend{counting: counting{Backend: ReaderAt(pattern{}, diskSize)}, in: name}
+		backends = append(backends, b)
+		return &Export{Open: exportOf("", b).Open}, nil
+	}
+	addr := start(t, s)
+	for i, name := range []string{"Size", "Extent"} {
+		c := connect(t, addr)
+		c.put(option(oGo, naming(name)...))
+		c.requireClosed()
+		require.Eventually(t, func() bool { return s.Drops()[DropPanic] == uint64(i+1) }, patience, time.Millisecond)
+		require.EqualValues(t, 1, backends[i].closes.Load())
+	}
+	requireServes(t, addr)
+}
+
+// panicBackend panics in the method of that name.
+type panicBackend struct {
+	counting
+	in string
+}
+
+func (b *panicBackend) Size() (int64, error) {
+	if b.in == "Size" {
+		panic("no size")
+	}
+	return b.counting.Size()
+}
+
+func (b *panicBackend) Extent() (*os.File, int64, int64, bool) { panic("no extent") }
 
 type panicCloser struct{ backend.Backend }
 
