@@ -44,7 +44,10 @@ type NBD struct {
 	Files bool
 
 	// Live keeps the machine on the export for as long as it runs. Without it
-	// the machine copies the root file system to memory and disconnects.
+	// the machine copies the root file system to memory and disconnects. A server
+	// that stops ends the connections of live machines at once: clients that
+	// reconnect, as nbd-client does with -persist, wait for the next server and
+	// ask again; the others have lost their disk.
 	Live bool
 
 	// TLS, if set, is offered to clients that ask for it. RequireTLS refuses all
@@ -151,7 +154,7 @@ func (n *NBD) Serve(l net.Listener, site Site) error {
 	case err := <-served:
 		return err
 	case <-run.Draining():
-		if server.Shutdown(run.Context()) != nil {
+		if n.Live || server.Shutdown(run.Context()) != nil {
 			server.Close()
 		}
 		return <-served
@@ -159,8 +162,9 @@ func (n *NBD) Serve(l net.Listener, site Site) error {
 }
 
 // Shutdown refuses new connections and waits until those that are there have
-// ended, or until ctx is done, whose error it returns then. A machine with a live
-// root file system does not end its connection by itself: Close does.
+// ended, so that machines finish their copies, or until ctx is done, whose error
+// it returns then. With Live set machines do not end their connections by
+// themselves, and it is Close.
 func (n *NBD) Shutdown(ctx context.Context) error { return n.state.Shutdown(ctx) }
 
 // Close ends all connections at once. Clients that can reconnect go on with

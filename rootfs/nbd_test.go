@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -148,6 +149,66 @@ func TestNBDServesExportsAndFiles(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A machine that copies may finish; one that lives on the export never would.
+func TestNBDShutdown(t *testing.T) {
+	for _, live := range []bool{false, true} {
+		t.Run(fmt.Sprintf("live is %t", live), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				root := &rootfs.NBD{Exports: []nbd.Export{export("archiso", noise(5000))}, Live: live}
+				began, ended := make(chan rootfs.Session, 1), make(chan rootfs.Session, 1)
+				l := newPipeListener()
+				served, stopped := make(chan error, 1), make(chan error, 1)
+				go func() {
+					served <- root.Serve(l, rootfs.Site{
+						Began: func(s rootfs.Session) { began <- s }, Ended: func(s rootfs.Session) { ended <- s },
+					})
+				}()
+				pause := make(chan struct{})
+				conn := pausedConn{l.dial(), pause}
+				read := make(chan error, 1)
+				go func() {
+					_, err := readExport(conn, "archiso")
+					read <- err
+				}()
+				<-began
+				synctest.Wait()
+				go func() { stopped <- root.Shutdown(t.Context()) }()
+				synctest.Wait()
+				if live {
+					require.NoError(t, <-stopped)
+					close(pause)
+					require.Error(t, <-read)
+				} else {
+					require.Empty(t, stopped)
+					close(pause)
+					require.NoError(t, <-read)
+					require.NoError(t, <-stopped)
+				}
+				require.ErrorIs(t, <-served, rootfs.ErrServerClosed)
+				if s := <-ended; live {
+					require.ErrorIs(t, s.Err, rootfs.ErrServerClosed)
+				} else {
+					require.NoError(t, s.Err)
+					require.EqualValues(t, 5000, s.Bytes)
+				}
+			})
+		})
+	}
+}
+
+// pausedConn holds the requests back.
+type pausedConn struct {
+	net.Conn
+	pause <-chan struct{}
+}
+
+func (c pausedConn) Write(p []byte) (int, error) {
+	if len(p) == 28 {
+		<-c.pause
+	}
+	return c.Conn.Write(p)
 }
 
 // readExport is a client by the book: GO, one READ, DISC.

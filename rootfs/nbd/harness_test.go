@@ -61,7 +61,6 @@ const (
 	ePERM        = 1
 	eIO          = 5
 	eINVAL       = 22
-	eSHUTDOWN    = 108
 )
 
 // patience is how long a test waits for what must come.

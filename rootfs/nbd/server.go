@@ -143,17 +143,18 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown takes no new connections and waits until the clients have
-// disconnected. Until then what they ask for in a negotiation is answered by
-// NBD_REP_ERR_SHUTDOWN, and new requests in a session by NBD_ESHUTDOWN; requests
-// in work are finished. When ctx is done first it returns ctx's error; the
-// sessions then stay until their clients disconnect or Close is called. It may be called
-// before Serve, which then returns at once, and more than once. Do not call it
-// from a function of Trace.
+// Shutdown takes no new connections, answers what is asked for in a negotiation
+// by NBD_REP_ERR_SHUTDOWN, and waits until the clients of the sessions have
+// disconnected. Sessions are served on until then, so that a machine that
+// copies an export finishes its copy. When ctx is done first, Shutdown returns
+// ctx's error; the sessions then stay until their clients disconnect or Close is
+// called. It may be called before Serve, which then returns at once, and more
+// than once. Do not call it from a function of Trace.
 //
-// To a machine whose root file system is here NBD_ESHUTDOWN is a disk that
-// fails. A server that comes back soon, and whose clients reconnect, is better
-// stopped by Close: the clients then wait for it and ask again.
+// A machine that lives on an export does not disconnect: end its session by
+// Close. Clients that reconnect then wait for a server and ask again, while
+// NBD_ESHUTDOWN, which the protocol has for this, is a disk that fails to Linux
+// and is not sent.
 func (s *Server) Shutdown(ctx context.Context) error { return s.state.Shutdown(ctx) }
 
 // Close cuts off all connections, cancels the contexts of what was opened for

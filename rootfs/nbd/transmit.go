@@ -113,11 +113,6 @@ func (t *transmission) answer(r request) error {
 			return err
 		}
 	}
-	select {
-	case <-t.draining:
-		return t.status(r, errnoShutdown)
-	default:
-	}
 	allowed := uint16(0)
 	if t.structured && r.command == protocol.TRANSMISSION_TYPE_REQUEST_READ {
 		allowed = cmdFlagDF

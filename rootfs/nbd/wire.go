@@ -41,8 +41,7 @@ const (
 	chunkData       = uint16(1)
 	chunkError      = uint16(1<<15 | 1)
 
-	errnoIO       = uint32(5)
-	errnoShutdown = uint32(108)
+	errnoIO = uint32(5)
 )
 
 const (
