@@ -80,16 +80,25 @@ func (t *transmission) readLong(r request) error {
 // readFile answers a READ by sendfile. What fails then fails after the header,
 // and ends the connection unless the rest can be read otherwise.
 func (t *transmission) readFile(r request) error {
-	if err := t.reserve(chunkSize + offsetSize); err != nil {
-		return err
+	// A client that does not take its replies must not hold a buffer for the
+	// sake of one header.
+	head := t.header[:0]
+	if t.buffer != nil {
+		if err := t.reserve(len(t.header)); err != nil {
+			return err
+		}
+		head = t.out
 	}
-	t.out = t.appendHeader(t.out, r)
+	head = t.appendHeader(head, r)
 	t.w.lock()
 	defer t.w.unlock()
-	sent, err := t.w.sendFile(t.out, int64(r.offset), int64(r.length))
+	sent, err := t.w.sendFile(head, int64(r.offset), int64(r.length))
 	t.bytes.Add(sent)
 	t.out = t.out[:0]
 	if err != errNoSendfile {
+		return err
+	}
+	if err := t.reserve(bufferSpace); err != nil {
 		return err
 	}
 	return t.copyPieces(r, int(sent))

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,35 @@ func TestFilesThatSendfileRefuses(t *testing.T) {
 	}
 }
 
+// A client that asks for all it may and takes nothing holds no buffer of ours
+// where the system sends the file.
+func TestN044_SendfileHoldsNoBuffer(t *testing.T) {
+	const clients, size = 100, 32 << 20
+	f := patternFile(t, 0, 0)
+	require.NoError(t, f.Truncate(size))
+	addr := start(t, &Server{Exports: []Export{exportOf("disk", ReaderAt(f, size))}})
+	memory := func() uint64 {
+		for range 3 { // what pools hold goes with the second
+			runtime.GC()
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := memory()
+	all := make([]*client, clients)
+	for i := range all {
+		all[i] = session(t, addr, i%2 == 0)
+		all[i].put(command(0, kRead, 1, 0, size))
+		all[i].take(16) // the header has left: the data is on its way
+		all[i].in = nil // the client's own buffer
+	}
+	each := (int64(memory()) - int64(before)) / clients
+	t.Logf("a client that does not read takes %d bytes", each)
+	require.Less(t, each, int64(64<<10))
+	runtime.KeepAlive(all)
+}
+
 func TestKeepAlive(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -68,7 +98,7 @@ func TestKeepAlive(t *testing.T) {
 	raw, err := (<-listener.conns).(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		for option, want := range map[int]int{unix.TCP_KEEPIDLE: 60, unix.TCP_KEEPINTVL: 15, unix.TCP_KEEPCNT: 8} {
+		for option, want := range map[int]int{unix.TCP_KEEPIDLE: 120, unix.TCP_KEEPINTVL: 60, unix.TCP_KEEPCNT: 15} {
 			got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option)
 			require.NoError(t, err)
 			require.Equal(t, want, got)

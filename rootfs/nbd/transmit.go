@@ -49,6 +49,8 @@ type transmission struct {
 
 	helpers sync.WaitGroup
 	slots   chan struct{}
+
+	header [chunkSize + offsetSize]byte // of a reply by sendfile, while there is no buffer
 }
 
 func newTransmission(c *conn, export *opened, structured bool) *transmission {
