@@ -28,6 +28,7 @@ type conn struct {
 	server        *Server
 	net           net.Conn
 	client, local netip.AddrPort
+	counted       netip.Addr // see clientOf
 	draining      <-chan struct{}
 
 	stream net.Conn // net, or TLS over it
@@ -39,7 +40,9 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, draining <-chan struct{}) *conn {
-	return &conn{server: s, net: nc, stream: nc, draining: draining, client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	c := &conn{server: s, net: nc, stream: nc, draining: draining, client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	c.counted = clientOf(c.client.Addr(), c.local.Addr())
+	return c
 }
 
 // addrPort returns the zero AddrPort for an address that is none of IP.
@@ -66,7 +69,7 @@ func (c *conn) serve(parent context.Context) {
 	if k, ok := c.net.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {
-		k.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 8})
+		k.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEach, Count: probes})
 	}
 	c.in = bufio.NewReaderSize(c.net, inputSize)
 

@@ -199,6 +199,20 @@ func (l *memListener) dial(t testing.TB) *client {
 	return &client{t: t, Conn: c, in: bufio.NewReader(c)}
 }
 
+// dialFrom is dial by a client that has an address.
+func (l *memListener) dialFrom(t testing.TB, addr string) *client {
+	server, c := net.Pipe()
+	l.conns <- addressed{server, &net.TCPAddr{IP: net.ParseIP(addr), Port: 1024}}
+	return &client{t: t, Conn: c, in: bufio.NewReader(c)}
+}
+
+type addressed struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (a addressed) RemoteAddr() net.Addr { return a.remote }
+
 // start runs a server on a loopback port until the test ends, and returns its
 // address.
 func start(t testing.TB, s *Server) string {

@@ -26,11 +26,10 @@ func (s *Server) accept(ctx context.Context, l net.Listener, draining <-chan str
 		default:
 		}
 		if err != nil {
-			if !exhausted(err) {
+			if !passing(err) {
 				return fmt.Errorf("nbd: accepting connections on %s: %w", l.Addr(), err)
 			}
-			// Descriptors or memory are short: they come back as connections
-			// end, while a Serve that returned would end the running ones.
+			// A Serve that returned would end the running connections.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
@@ -55,14 +54,43 @@ func (s *Server) accept(ctx context.Context, l net.Listener, draining <-chan str
 	}
 }
 
-// exhausted says whether an accept failed for want of what others may give back.
-func exhausted(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
+// passing says whether an accept failed for one connection only, or for want of
+// what others give back, so that the listener is still good (accept(2), Error
+// handling).
+func passing(err error) bool {
+	for _, errno := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		// The connection was gone when it was taken, or netfilter forbids it.
+		syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EPERM,
+		// Errors that were pending on it.
+		syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN,
+		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH,
+		// Linux' ENONET, and Windows' ERROR_NETNAME_DELETED, which says the same.
+		64,
+		// Windows: WSAEMFILE, WSAENETDOWN, WSAECONNRESET, WSAENOBUFS. The numbers
+		// mean nothing elsewhere.
+		10024, 10050, 10054, 10055,
+	} {
+		if errors.Is(err, errno) {
 			return true
 		}
 	}
 	return false
+}
+
+// clientOf is what the connections of one client are counted by. Who has an
+// IPv6 address has the other 2^64 of its network, too, so those count as one
+// client. In the server's own network they do not: there that would be all
+// machines together.
+func clientOf(client, local netip.Addr) netip.Addr {
+	if !client.Is6() || client.IsLinkLocalUnicast() {
+		return client
+	}
+	network, err := client.WithZone("").Prefix(64)
+	if err != nil || network.Contains(local) {
+		return client
+	}
+	return network.Addr()
 }
 
 // table holds the connections of a server. It is bounded by the limits it is
@@ -70,7 +98,7 @@ func exhausted(err error) bool {
 type table struct {
 	mu          sync.Mutex
 	conns       int
-	clients     map[netip.Addr]int // none of them zero
+	clients     map[netip.Addr]int // by clientOf; none of them zero
 	negotiating list.List          // of *conn, the oldest first
 	evicted     int                // connections that have lost their place and still run
 }
@@ -80,14 +108,14 @@ type table struct {
 func (t *table) admit(c *conn, limit, perClient int) (evicted *conn, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	addr := c.client.Addr()
-	if addr.IsValid() && t.clients[addr] >= perClient {
-		return nil, false
-	}
-	if t.conns >= limit {
+	crowded := c.counted.IsValid() && t.clients[c.counted] >= perClient
+	if crowded || t.conns >= limit {
+		oldest := t.negotiating.Front()
+		for crowded && oldest != nil && oldest.Value.(*conn).counted != c.counted {
+			oldest = oldest.Next() // they are no more than limit
+		}
 		// Those evicted end at once, unless an Open is stuck. Their number is
 		// bounded, too.
-		oldest := t.negotiating.Front()
 		if oldest == nil || t.evicted >= limit {
 			return nil, false
 		}
@@ -100,7 +128,7 @@ func (t *table) admit(c *conn, limit, perClient int) (evicted *conn, ok bool) {
 	if t.clients == nil {
 		t.clients = make(map[netip.Addr]int)
 	}
-	t.clients[addr]++
+	t.clients[c.counted]++
 	c.negotiating = t.negotiating.PushBack(c)
 	return evicted, true
 }
@@ -133,9 +161,8 @@ func (t *table) leave(c *conn) (evicted bool) {
 
 func (t *table) remove(c *conn) {
 	t.conns--
-	addr := c.client.Addr()
-	if t.clients[addr]--; t.clients[addr] == 0 {
-		delete(t.clients, addr)
+	if t.clients[c.counted]--; t.clients[c.counted] == 0 {
+		delete(t.clients, c.counted)
 	}
 	if c.negotiating != nil {
 		t.negotiating.Remove(c.negotiating)

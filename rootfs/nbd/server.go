@@ -22,8 +22,28 @@ const (
 	// handshakeTime is what a negotiation may take in all, TLS and the opening
 	// of the export included.
 	handshakeTime = 10 * time.Second
+
+	// outage is how long the network, or a client, may be away in a session
+	// before it is given up, however much was under way. A machine that
+	// lives on an export loses its disk with the session, so a switch that
+	// restarts must not end it: this is what TCP itself gives data that nobody
+	// acknowledges (tcp(7), tcp_retries2: 924 seconds at least), applied to the
+	// two cases that it leaves open. One is a connection on which nothing is
+	// under way: probes. The other is a client that is there and reads nothing, or
+	// too little: stallTime.
+	//
+	// It costs little: what a client holds is bounded by the number of
+	// connections and not by time, and one that wants to hold it need only
+	// connect again.
+	outage = 15 * time.Minute
 	// stallTime is what a client may take for the next 256 KiB of its replies.
-	stallTime = time.Minute
+	stallTime = outage
+
+	// The first of the probes is sent on a connection that was silent for
+	// probeAfter; when none was answered, it ends after 17 minutes of silence.
+	probeAfter = 2 * time.Minute
+	probeEach  = time.Minute
+	probes     = int(outage / probeEach)
 )
 
 // Server serves exports to read. Set its fields before the first call of Serve
@@ -47,11 +67,16 @@ type Server struct {
 	// some 10 KiB of memory, one that reads up to 256 KiB. When all are taken, a
 	// new one takes the place of the oldest that has not chosen its export yet,
 	// see [DropSuperseded], so that clients that never do lock nobody out; if
-	// all have, it is closed, see [DropLimit].
+	// all have, it is closed, see [DropLimit]: a session is never ended for
+	// another's sake, since it may be the disk that a machine runs from. So
+	// clients at 8 addresses that open sessions and stay can take all places;
+	// where such are about, let a firewall say who may connect.
 	MaxConnections int
-	// MaxConnectionsPerClient bounds the connections of one client address; zero
-	// is 128. A client has one, or up to 16 where it spreads its reads. Raise it
-	// where many machines share an address.
+	// MaxConnectionsPerClient bounds the connections of one client, likewise;
+	// zero is 128. A client is an IPv4 address, or a /64 of IPv6; in the IPv6
+	// network that the server is in, an address. A machine has one connection, or
+	// up to 16 where it spreads its reads. Raise it where many share an address or,
+	// behind a router, an IPv6 network.
 	MaxConnectionsPerClient int
 	// Trace is told what happens; nil tells nobody.
 	Trace *Trace

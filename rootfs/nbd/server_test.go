@@ -1,11 +1,13 @@
 package nbd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -194,33 +196,47 @@ func TestListenerThatFailsCutsSessionsOff(t *testing.T) {
 	require.EqualValues(t, 1, b.closes.Load())
 }
 
-// exhaustedListener has no descriptors for its first connections.
-type exhaustedListener struct {
+// failingListener fails before its first connections.
+type failingListener struct {
 	*memListener
 	fails int
+	err   error
 }
 
-func (l *exhaustedListener) Accept() (net.Conn, error) {
+func (l *failingListener) Accept() (net.Conn, error) {
 	if l.fails > 0 {
 		l.fails--
-		return nil, fmt.Errorf("accept: %w", syscall.EMFILE)
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", l.err)}
 	}
 	return l.memListener.Accept()
 }
 
-func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &exhaustedListener{newMemListener(), 20}
-		runOn(t, disk(), l)
-		c := l.dial(t)
-		c.greet(cFixed)
-		c.open("disk")
-		c.alive(false)
-	})
+func TestAcceptTriesAgain(t *testing.T) {
+	for _, err := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPROTO, syscall.ENETDOWN,
+		syscall.EHOSTUNREACH, syscall.EPERM, syscall.ECONNABORTED, syscall.Errno(64),
+	} {
+		t.Run(err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &failingListener{newMemListener(), 20, err}
+				runOn(t, disk(), l)
+				c := l.dial(t)
+				c.greet(cFixed)
+				c.open("disk")
+				c.alive(false)
+			})
+		})
+	}
+	for _, err := range []error{syscall.EBADF, syscall.EINVAL, net.ErrClosed} {
+		require.ErrorIs(t, disk().Serve(&failingListener{newMemListener(), 1, err}), err)
+	}
+}
+
+func TestShutdownWhileAcceptFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := disk()
 		done := make(chan error, 1)
-		go func() { done <- s.Serve(&exhaustedListener{newMemListener(), 1 << 30}) }()
+		go func() { done <- s.Serve(&failingListener{newMemListener(), 1 << 30, syscall.EMFILE}) }()
 		time.Sleep(time.Minute)
 		require.NoError(t, s.Shutdown(t.Context()))
 		require.ErrorIs(t, <-done, ErrServerClosed)
@@ -298,6 +314,80 @@ func TestConnectionsPerClient(t *testing.T) {
 	for _, c := range clients[1:] {
 		c.alive(false)
 	}
+}
+
+// N silent connections of one client, of a machine that many share an address
+// with, take the place of each other and of nobody else.
+func TestNegotiatingConnectionsOfAClientMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := disk()
+		s.MaxConnections, s.MaxConnectionsPerClient = 20, 4
+		l := newMemListener()
+		runOn(t, s, l)
+		silentOther := l.dialFrom(t, "192.0.2.8")
+		reading := l.dialFrom(t, "192.0.2.9")
+		reading.greet(cFixed)
+		reading.open("disk")
+		for range 100 {
+			l.dialFrom(t, "192.0.2.9")
+			synctest.Wait()
+		}
+		require.Equal(t, map[DropReason]uint64{DropSuperseded: 97}, s.Drops())
+		c := l.dialFrom(t, "192.0.2.9")
+		c.greet(cFixed)
+		c.open("disk")
+		c.alive(false)
+		for range 2 {
+			c := l.dialFrom(t, "192.0.2.9")
+			c.greet(cFixed)
+			c.open("disk")
+		}
+		synctest.Wait()
+		require.Equal(t, map[DropReason]uint64{DropSuperseded: 100}, s.Drops())
+		l.dialFrom(t, "192.0.2.9").requireClosed()
+		synctest.Wait()
+		require.Equal(t, map[DropReason]uint64{DropSuperseded: 100, DropLimit: 1}, s.Drops())
+		reading.alive(false)
+		c.alive(false)
+		silentOther.greet(cFixed)
+		silentOther.open("disk")
+	})
+}
+
+func TestClientOf(t *testing.T) {
+	for _, test := range []struct{ client, local, want string }{
+		{"192.0.2.9", "192.0.2.1", "192.0.2.9"},
+		{"2001:db8:9::1:2", "2001:db8::1", "2001:db8:9::"},
+		{"2001:db8:9::ffff:2", "2001:db8::1", "2001:db8:9::"},
+		{"2001:db8::9", "2001:db8::1", "2001:db8::9"}, // of the server's network
+		{"fe80::9%eth0", "fe80::1%eth0", "fe80::9%eth0"},
+		{"fe80::9%eth0", "2001:db8::1", "fe80::9%eth0"},
+		{"fd00::9%eth0", "fd00:1::1", "fd00::"},
+	} {
+		got := clientOf(netip.MustParseAddr(test.client), netip.MustParseAddr(test.local))
+		require.Equal(t, netip.MustParseAddr(test.want), got, "%s", test.client)
+	}
+	require.Equal(t, netip.Addr{}, clientOf(netip.Addr{}, netip.Addr{}))
+	require.Equal(t, "2001:db8::", clientOf(netip.MustParseAddr("2001:db8::9"), netip.Addr{}).String())
+}
+
+// Who has a network of IPv6 is one client.
+func TestConnectionsPerNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := disk()
+		s.MaxConnectionsPerClient = 3
+		l := newMemListener()
+		runOn(t, s, l)
+		for _, addr := range []string{"2001:db8::1", "2001:db8::2", "2001:db8::3:3", "2001:db8:0:1::1"} {
+			c := l.dialFrom(t, addr)
+			c.greet(cFixed)
+			c.open("disk")
+			c.alive(false)
+		}
+		l.dialFrom(t, "2001:db8::4").requireClosed()
+		synctest.Wait()
+		require.Equal(t, map[DropReason]uint64{DropLimit: 1}, s.Drops())
+	})
 }
 
 // Nothing is left of connections that have ended.

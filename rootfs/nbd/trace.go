@@ -12,7 +12,7 @@ import (
 var ErrServerClosed = lifecycle.ErrServerClosed
 
 // ErrStalled is the error of a session whose client took less than 256 KiB of a
-// reply in a minute.
+// reply in 15 minutes.
 var ErrStalled = errors.New("nbd: the client does not take its replies")
 
 // errGone is the error of a session whose client closed its connection.
@@ -28,7 +28,8 @@ const (
 	// MaxConnectionsPerClient. It is closed without a word.
 	DropLimit DropReason = "limit-exceeded"
 	// DropSuperseded is a connection that was still negotiating when
-	// MaxConnections were open, and made room for a new one.
+	// MaxConnections were open, or MaxConnectionsPerClient of its client, and
+	// made room for a new one.
 	DropSuperseded DropReason = "superseded"
 	// DropTimeout is a connection whose negotiation took longer than 10 seconds.
 	DropTimeout DropReason = "timeout"
