@@ -123,6 +123,9 @@ func locateRoot(root RootFSTransport, m *Machine, target rootfs.Target) error {
 	if m.Root, err = root.RootURL(target); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
+	if m.Root == nil {
+		return fmt.Errorf("root file system: RootURL of %T returned neither a URL nor an error", root)
+	}
 	if mounter, ok := root.(rootfs.Mounter); ok {
 		if m.Mount, err = mounter.MountOptions(target); err != nil {
 			return fmt.Errorf("root file system: %w", err)

@@ -41,7 +41,8 @@
 // boot machines without privilege, ports or waiting.
 //
 // Each part also works alone: [dhcp.Server], [tftp.Server], the handler
-// [rootfs.Files], the renderers of bootcfg, and [asset.ISO] as an fs.FS.
+// [rootfs.Files], the NBD server [nbd.Server], the renderers of bootcfg, and
+// [asset.ISO] as an fs.FS.
 //
 // # Concurrency and errors
 //

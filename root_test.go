@@ -10,10 +10,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"math/big"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +25,7 @@ import (
 	"github.com/pxekit/pxe/dhcp/pxetest"
 	"github.com/pxekit/pxe/internal/isowrite"
 	"github.com/pxekit/pxe/rootfs"
+	"github.com/pxekit/pxe/rootfs/nbd"
 )
 
 // image writes the medium to an ISO image and opens it.
@@ -109,8 +112,7 @@ func TestEveryTransportOfTheRootFileSystem(t *testing.T) {
 	}
 }
 
-// A root file system elsewhere: the machine is sent there, and the system's lease
-// is told from the initramfs' all the same.
+// A root file system elsewhere: the machine is sent there.
 func TestRootsElsewhere(t *testing.T) {
 	base, err := url.Parse("tftp://192.0.2.8/rescue/")
 	require.NoError(t, err)
@@ -125,16 +127,66 @@ func TestRootsElsewhere(t *testing.T) {
 	})
 }
 
+// An NBD server elsewhere is none of ours: nothing is served here.
+func TestRemoteNBDOpensNothing(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	srv.Root = rootfs.RemoteNBD{Addr: netip.MustParseAddrPort("192.0.2.8:10809")}
+	srv.DHCPAddr, srv.TFTPAddr, srv.HTTPAddr, srv.NBDAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	sockets, err := srv.Listen(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, sockets.NBD)
+	require.NoError(t, sockets.Close())
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.IPXEROM).Boot(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, pxetest.Root{Transport: "nbd", URL: "nbd://192.0.2.8:10809/archiso"}, boot.Root)
+	})
+}
+
+// A file of a source as an export, for systems that mount one as their root.
+func TestFileExport(t *testing.T) {
+	files := medium()
+	var events recorder
+	srv := rescueServer(&events)
+	srv.Root = &rootfs.NBD{Export: "root", Exports: []nbd.Export{pxe.FileExport("root", files, "sysresccd/x86_64/airootfs.sfs")}}
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.IPXEROM).Boot(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, int64(len(files["sysresccd/x86_64/airootfs.sfs"])), boot.Root.Bytes)
+	})
+	require.Nil(t, pxe.ISOExports(nil))
+}
+
+// A transport that another server has shut down serves no more: that is an error
+// of this server, not its orderly end.
+func TestATransportIsForOneServer(t *testing.T) {
+	iso, _ := image(t)
+	root := &rootfs.NBD{Exports: pxe.ISOExports(iso)}
+	require.NoError(t, root.Close())
+	var events recorder
+	srv := rescueServer(&events)
+	srv.Root = root
+	synctest.Test(t, func(t *testing.T) {
+		segment := pxetest.NewSegment(t)
+		err := srv.Serve(segment.Sockets("192.0.2.1/24"))
+		require.ErrorContains(t, err, "NBD service: closed by someone else")
+		require.NotErrorIs(t, err, pxe.ErrServerClosed)
+	})
+}
+
 func TestWhatATransportNeedsIsChecked(t *testing.T) {
 	var events recorder
 	srv := rescueServer(&events)
 	srv.Root = &rootfs.NBD{}
-	require.ErrorContains(t, srv.Validate(), "NBD has nothing to serve")
+	require.ErrorContains(t, srv.Validate(), "NBD.Exports is empty")
 	iso, _ := image(t)
 	srv.Root = &rootfs.NBD{Exports: pxe.ISOExports(iso), Export: "rescue"}
 	require.ErrorContains(t, srv.Validate(), `has no "rescue"`)
 	srv.Root, srv.NBDAddr = &rootfs.NBD{Exports: pxe.ISOExports(iso)}, ":10810"
 	require.ErrorContains(t, srv.Validate(), "serve NBD on port 10809")
-	srv.Root, srv.TLS = rootfs.HTTP{TLS: true}, &tls.Config{}
+	srv.Root, srv.NBDAddr = rootfs.HTTP{TLS: true}, ""
+	require.ErrorContains(t, srv.Validate(), "give the server an HTTPS listener and a TLS configuration")
+	srv.TLS = &tls.Config{}
 	require.ErrorContains(t, srv.Validate(), "TLS has no certificate")
 }

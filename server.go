@@ -120,12 +120,14 @@ func (s *Server) Validate() error {
 		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE))
 	}
 	for _, part := range []any{s.Root, s.Booter} {
-		if v, ok := part.(rootfs.Validator); ok && !isNil(part) {
+		if part != nil && isNil(part) {
+			errs = append(errs, fmt.Errorf("a nil %T: leave the field alone, or set it", part))
+		} else if v, ok := part.(rootfs.Validator); ok {
 			errs = append(errs, v.Validate())
 		}
 	}
-	if b, ok := s.Booter.(interface{ check(*Server) error }); ok {
-		errs = append(errs, b.check(s))
+	if errors.Join(errs...) == nil { // or it would say the same again
+		errs = append(errs, s.checkSystem())
 	}
 	if t := s.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
 		errs = append(errs, errors.New("TLS has no certificate: set its Certificates, or GetCertificate"))
@@ -166,7 +168,7 @@ func (s *Server) Serve(sockets Sockets) error {
 	ended := make(chan error, len(services.list))
 	for _, service := range services.list {
 		go func() {
-			ended <- fmt.Errorf("pxe: %s service: %w", service.name, service.serve())
+			ended <- service.ended(service.serve())
 		}()
 	}
 	running := len(services.list)

@@ -47,6 +47,16 @@ type service struct {
 	close    func() error
 }
 
+// ended is the error of a Serve that this service has ended, unless it was asked to.
+// A transport that was closed before, by a Server that it was part of, ends at once
+// and as if it had been asked to: that is no good end.
+func (s service) ended(err error) error {
+	if errors.Is(err, ErrServerClosed) {
+		return fmt.Errorf("pxe: %s service: closed by someone else than this Server: a transport is for one Server, make another", s.name)
+	}
+	return fmt.Errorf("pxe: %s service: %w", s.name, err)
+}
+
 // Bounds of the HTTP server. There is no write timeout: a root file system may
 // take an hour. The file handler bounds slow clients by their progress.
 const (

@@ -44,6 +44,9 @@ func (a Archiso) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
 func (l LiveBoot) Boot(_ context.Context, m *Machine) (*bootcfg.Menu, error) {
 	system := bootcfg.LiveBoot(l)
 	m.mount(&system.NFSOptions, &system.CopyToRAM)
+	if m.Root != nil && m.Root.Scheme == "nfs" && !m.Mount.Live && system.CopyToRAM == bootcfg.CopyAuto {
+		system.CopyToRAM = bootcfg.CopyAlways // unlike the others it would stay mounted
+	}
 	return m.menu(system.Menu)
 }
 
@@ -73,30 +76,30 @@ func (m *Machine) menu(of func(root *url.URL) (*bootcfg.Menu, error)) (*bootcfg.
 	return of(m.Root)
 }
 
-func (s SystemRescue) check(server *Server) error { return checkSystem(s, server) }
-func (a Archiso) check(server *Server) error      { return checkSystem(a, server) }
-func (l LiveBoot) check(server *Server) error     { return checkSystem(l, server) }
-func (d Dracut) check(server *Server) error       { return checkSystem(d, server) }
-
-// checkSystem reports what no machine could boot with, given the Server's Root.
-func checkSystem(system Booter, server *Server) error {
-	if isNil(server.Root) {
-		return errNoRoot
+// checkSystem reports what no machine could boot with, given the Server's Root, if
+// the Booter is one of this package's.
+func (s *Server) checkSystem() error {
+	switch s.Booter.(type) {
+	case SystemRescue, *SystemRescue, Archiso, *Archiso, LiveBoot, *LiveBoot, Dracut, *Dracut:
+	default:
+		return nil
 	}
 	sample := Machine{
 		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, BootID: newBootID(),
 		Addr: netip.AddrFrom4([4]byte{192, 0, 2, 2}), ServerAddr: netip.AddrFrom4([4]byte{192, 0, 2, 1}),
 	}
-	err := locateRoot(server.Root, &sample, rootfs.Target{
+	target := rootfs.Target{
 		Server: sample.ServerAddr, Machine: sample.Addr, BootID: sample.BootID,
-		HTTP:  namedBase("http", sample, 80, 80),
-		HTTPS: namedBase("https", sample, 443, 443),
-		TFTP:  namedBase("tftp", sample, 69, 69),
-		NBD:   netip.AddrPortFrom(sample.ServerAddr, server.nbdPort()),
-	})
-	if err != nil {
+		HTTP: namedBase("http", sample, 80, 80),
+		TFTP: namedBase("tftp", sample, 69, 69),
+		NBD:  netip.AddrPortFrom(sample.ServerAddr, s.nbdPort()),
+	}
+	if s.TLS != nil {
+		target.HTTPS = namedBase("https", sample, 443, 443)
+	}
+	if err := locateRoot(s.Root, &sample, target); err != nil {
 		return err
 	}
-	_, err = system.Boot(context.Background(), &sample)
+	_, err := s.Booter.Boot(context.Background(), &sample)
 	return err
 }

@@ -1,12 +1,14 @@
 package pxe_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
+	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp/pxetest"
 	"github.com/pxekit/pxe/rootfs"
 )
@@ -22,9 +24,11 @@ func TestEverySystemIsToldInItsOwnWords(t *testing.T) {
 		"archiso, http":   {pxe.Archiso{}, rootfs.HTTP{}, []string{"archisobasedir=arch"}},
 		"archiso, nfs":    {pxe.Archiso{}, nfs, []string{"archiso_nfs_srv=192.0.2.9:/srv/live", "archiso_nfs_opt=soft", "copytoram=n"}},
 		"live-boot, http": {pxe.LiveBoot{}, rootfs.HTTP{}, []string{"boot=live"}},
-		"live-boot, nfs":  {pxe.LiveBoot{}, nfs, []string{"boot=live", "netboot=nfs", "nfsroot=192.0.2.9:/srv/live"}},
-		"dracut, http":    {pxe.Dracut{}, rootfs.HTTP{}, []string{"rd.neednet=1"}},
-		"dracut, nfs":     {pxe.Dracut{}, rootfs.NFS{Export: "192.0.2.9:/srv/live"}, []string{"rd.neednet=1"}},
+		"live-boot, copied from nfs": {pxe.LiveBoot{}, rootfs.NFS{Export: "192.0.2.9:/srv/live"},
+			[]string{"netboot=nfs", "nfsroot=192.0.2.9:/srv/live", "toram=filesystem.squashfs"}},
+		"live-boot, nfs": {pxe.LiveBoot{}, nfs, []string{"boot=live", "netboot=nfs", "nfsroot=192.0.2.9:/srv/live"}},
+		"dracut, http":   {pxe.Dracut{}, rootfs.HTTP{}, []string{"rd.neednet=1"}},
+		"dracut, nfs":    {pxe.Dracut{}, rootfs.NFS{Export: "192.0.2.9:/srv/live"}, []string{"rd.neednet=1"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,6 +51,18 @@ func TestEverySystemIsToldInItsOwnWords(t *testing.T) {
 	}
 }
 
+// own decides by itself, and has only its fields from SystemRescue.
+type own struct{ pxe.SystemRescue }
+
+func (own) Boot(context.Context, *pxe.Machine) (*bootcfg.Menu, error) { return nil, nil }
+
+func TestABooterAroundASystemIsItsOwn(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	srv.Booter, srv.Root = own{}, nil
+	require.NoError(t, srv.Validate())
+}
+
 func TestASystemThatKnowsNotTheTransportIsRefusedAtTheStart(t *testing.T) {
 	var events recorder
 	srv := rescueServer(&events)
@@ -59,6 +75,8 @@ func TestASystemThatKnowsNotTheTransportIsRefusedAtTheStart(t *testing.T) {
 		"live-boot, nbd":       {pxe.LiveBoot{}, &rootfs.NBD{Exports: pxe.ISOExports(iso)}, "nbd"},
 		"copy never, by http":  {pxe.SystemRescue{CopyToRAM: 2}, rootfs.HTTP{}, "always copied"},
 		"nothing to boot from": {pxe.Dracut{}, nil, "set the Server's Root"},
+		"a nil pointer":        {(*pxe.SystemRescue)(nil), rootfs.HTTP{}, "a nil *pxe.SystemRescue"},
+		"a nil transport":      {pxe.SystemRescue{}, (*rootfs.NBD)(nil), "a nil *rootfs.NBD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv.Booter, srv.Root = test.system, test.root

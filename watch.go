@@ -244,9 +244,12 @@ func (v *services) rootDropped(reason string, client netip.AddrPort, err error) 
 	}))
 }
 
+// bootOfSession returns the boot that a session names. The address tells only of
+// one that names none: a connection may outlive its boot, and the address be in
+// the next one by then.
 func (v *services) bootOfSession(s rootfs.Session) *boot {
-	if b := v.registry.ofID(s.BootID); b != nil {
-		return b
+	if s.BootID != "" {
+		return v.registry.ofID(s.BootID)
 	}
 	return v.registry.ofAddr(s.Client.Addr())
 }

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/pojntfx/go-nbd/pkg/backend"
 
@@ -31,7 +30,6 @@ func imageExport(name string) nbd.Export {
 
 // TestContract holds every transport of this package to what it demands of others.
 func TestContract(t *testing.T) {
-	files := rootfstest.Files(fstest.MapFS{"sysresccd/image.iso": {Data: image}})
 	client := rootfstest.Client(readNBD)
 	tests := []struct {
 		name    string
@@ -55,11 +53,8 @@ func TestContract(t *testing.T) {
 		{"NBD live, two exports", func() rootfs.RootFSTransport {
 			return &rootfs.NBD{Exports: []nbd.Export{imageExport("archiso"), imageExport("RESCUE1200")}, Export: "RESCUE1200", Live: true}
 		}, []rootfstest.Option{client}},
-		{"NBD of files", func() rootfs.RootFSTransport {
-			return &rootfs.NBD{Files: true, Export: "sysresccd/image.iso"}
-		}, []rootfstest.Option{client, files}},
 		{"NBD elsewhere", func() rootfs.RootFSTransport {
-			return &rootfs.NBD{Addr: netip.MustParseAddrPort("192.0.2.9:10809")}
+			return rootfs.RemoteNBD{Addr: netip.MustParseAddrPort("192.0.2.9:10809")}
 		}, nil},
 	}
 	for _, test := range tests {

@@ -55,6 +55,6 @@
 // answer. The kernel sends what lies in an image by itself, and [Limits] keep a
 // storm of machines in order.
 //
-// The package needs no other public package of this module, so it works alone in
-// any program.
+// Package nbd below is the NBD side, and works alone as well. Neither needs any
+// other public package of this module.
 package rootfs

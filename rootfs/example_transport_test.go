@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/pojntfx/go-nbd/pkg/backend"
@@ -76,17 +75,12 @@ func ExampleNBD() {
 	// pxe: server closed
 }
 
-// With Addr, an NBD serves nothing: the server elsewhere must have the export,
-// by the very name.
-func ExampleNBD_elsewhere() {
-	root := &rootfs.NBD{Addr: netip.MustParseAddrPort("192.0.2.9:10809"), Export: "RESCUE1200"}
+// A RemoteNBD serves nothing: the server elsewhere must have the export, by the
+// very name.
+func ExampleRemoteNBD() {
+	root := rootfs.RemoteNBD{Addr: netip.MustParseAddrPort("192.0.2.9:10809"), Export: "RESCUE1200"}
 	u, _ := root.RootURL(rootfs.Target{BootID: "fmqk2p7xw4ztc"})
 	fmt.Println(u)
-
-	// Both at once cannot be.
-	root.Exports = []nbd.Export{{Name: "RESCUE1200", Open: func(context.Context) (backend.Backend, error) { return nil, os.ErrNotExist }}}
-	fmt.Println(root.Validate())
 	// Output:
 	// nbd://192.0.2.9/RESCUE1200
-	// rootfs: NBD.Addr names a server elsewhere, and Exports or Files this one: clear one of them
 }

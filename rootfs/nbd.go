@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,49 +12,36 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/pojntfx/go-nbd/pkg/backend"
-
 	"github.com/pxekit/pxe/internal/bootvalue"
 	"github.com/pxekit/pxe/internal/lifecycle"
 	"github.com/pxekit/pxe/rootfs/nbd"
 )
 
-// NBD is a root file system on a network block device: the machine mounts an
-// export as if it were a disk and reads what it needs. SystemRescue wants the
-// raw ISO image there and looks into it itself.
+// NBD is a root file system on a network block device that this program serves,
+// by the server of package [nbd]: the machine mounts an export as if it were a
+// disk and reads what it needs. SystemRescue wants the raw ISO image there and
+// looks into it itself. [RemoteNBD] is for an NBD server elsewhere.
 //
-// Set Exports, or Files, or both, and this program serves them by the server of
-// package [nbd]; set Addr, and machines are sent to an NBD server elsewhere. An
-// NBD that serves must not be copied, and its fields must not change after it
-// was handed to a server. Its methods may be called concurrently.
+// An NBD must not be copied, its fields must not change after it was handed to a
+// server, and one that was shut down serves no more. Its methods may be called
+// concurrently.
 type NBD struct {
-	// Addr is an NBD server elsewhere, which has Export. Zero: this one.
-	Addr netip.AddrPort
+	// Exports are what this server offers, one at least.
+	Exports []nbd.Export
 
 	// Export is the name of the export that machines are sent to, of letters,
 	// digits and "-._~:/@+=,". Empty: "archiso", which SystemRescue and Arch
 	// Linux ask for if they are not told.
 	Export string
 
-	// Exports are what this server offers.
-	Exports []nbd.Export
-
-	// Files also offers every file of the server around it, as an export of the
-	// file's name: so a system whose initramfs mounts the export itself gets
-	// a squashfs straight out of an ISO. They are not listed.
-	Files bool
-
 	// Live keeps the machine on the export for as long as it runs. Without it
-	// the machine copies the root file system to memory and disconnects. A server
-	// that stops ends the connections of live machines at once: clients that
-	// reconnect, as nbd-client does with -persist, wait for the next server and
-	// ask again; the others have lost their disk.
+	// a system that can do so copies the root file system to memory and
+	// disconnects; those of dracut stay.
 	Live bool
 
-	// TLS, if set, is offered to clients that ask for it. RequireTLS refuses all
-	// others; no initramfs known to this module can ask.
-	TLS        *tls.Config
-	RequireTLS bool
+	// TLS, if set, is offered to clients that ask for it. No initramfs known to
+	// this module does.
+	TLS *tls.Config
 
 	// MaxConnections and MaxConnectionsPerClient bound how many clients are
 	// connected at once, in all and from one address; see [nbd.Server].
@@ -73,59 +61,47 @@ func (n *NBD) Validate() error {
 	if f := bootvalue.CheckPlain(n.export()); !f.OK() {
 		return fmt.Errorf("rootfs: NBD.Export %q %s", n.Export, f)
 	}
-	serves := len(n.Exports) > 0 || n.Files
-	if n.Addr != (netip.AddrPort{}) {
-		if serves {
-			return errors.New("rootfs: NBD.Addr names a server elsewhere, and Exports or Files this one: clear one of them")
-		}
-		if f := bootvalue.CheckAddr(n.Addr.Addr()); !f.OK() {
-			return fmt.Errorf("rootfs: NBD.Addr %s %s", n.Addr, f)
-		}
-		if n.Addr.Port() == 0 {
-			return fmt.Errorf("rootfs: NBD.Addr %s has no port: the standard one is 10809", n.Addr)
-		}
-		return nil
+	if len(n.Exports) == 0 {
+		return errors.New("rootfs: NBD.Exports is empty: set it to what to serve, or use RemoteNBD for a server elsewhere")
 	}
-	if !serves {
-		return errors.New("rootfs: NBD has nothing to serve: set Exports or Files, or Addr for a server elsewhere")
-	}
-	if !n.Files && n.find(n.export()) == nil {
+	if n.find(n.export()) == nil {
 		return fmt.Errorf("rootfs: NBD.Exports has no %q, where machines are sent: set NBD.Export to one that it has", n.export())
 	}
 	return n.newServer(Site{}).Validate()
 }
 
-// RootURL returns nbd://192.0.2.1/archiso, with the port where it is not 10809.
-// An export of this server carries the boot's ID behind a tilde, so that its
-// connection names its boot: "archiso~ID". It returns a [*TargetError] when the
-// server has no NBD listener for this target, and the error of Validate for
-// what boot code would misread.
+// RootURL returns nbd://192.0.2.1/archiso~ID, with the port where it is not 10809:
+// the export carries the boot's ID behind a tilde, so that its connection names its
+// boot. It returns a [*TargetError] when the server has no NBD listener for this
+// target, and the error of Validate for what boot code would misread.
 func (n *NBD) RootURL(t Target) (*url.URL, error) {
 	if err := n.Validate(); err != nil {
 		return nil, err
 	}
-	addr, name := n.Addr, n.export()
-	if !addr.IsValid() {
-		if !t.NBD.IsValid() {
-			return nil, &TargetError{
-				Transport: "nbd",
-				Reason:    "this server does not serve NBD to it",
-				Remedy:    "give the server an NBD listener, or set NBD.Addr to a server that has the export",
-			}
-		}
-		addr = t.NBD
-		if t.BootID != "" {
-			name += bootMark + t.BootID
-		}
-		if f := bootvalue.CheckPlain(t.BootID); !f.OK() {
-			return nil, fmt.Errorf("rootfs: Target.BootID %q %s", t.BootID, f)
+	if !t.NBD.IsValid() {
+		return nil, &TargetError{
+			Transport: "nbd",
+			Reason:    "this server does not serve NBD to it",
+			Remedy:    "give the server an NBD listener, or use RemoteNBD for a server that has the export",
 		}
 	}
+	name := n.export()
+	if t.BootID != "" {
+		name += bootMark + t.BootID
+	}
+	if f := bootvalue.CheckPlain(t.BootID); !f.OK() {
+		return nil, fmt.Errorf("rootfs: Target.BootID %q %s", t.BootID, f)
+	}
+	return nbdURL(t.NBD, name), nil
+}
+
+// nbdURL is the URL of an export.
+func nbdURL(addr netip.AddrPort, name string) *url.URL {
 	host := addr.String()
 	if addr.Port() == nbdPort {
 		host = hostOf(addr.Addr())
 	}
-	return &url.URL{Scheme: "nbd", Host: host, Path: "/" + name}, nil
+	return &url.URL{Scheme: "nbd", Host: host, Path: "/" + name}
 }
 
 // hostOf is an address as the host of a URL.
@@ -140,6 +116,7 @@ func hostOf(addr netip.Addr) string {
 func (n *NBD) MountOptions(Target) (MountOptions, error) { return MountOptions{Live: n.Live}, nil }
 
 // Serve serves the exports on l; see [ListenerTransport].
+// Nothing is opened through the site: exports open themselves.
 func (n *NBD) Serve(l net.Listener, site Site) error {
 	run, err := n.state.Begin(func() {}, func() {})
 	if err != nil {
@@ -172,12 +149,7 @@ func (n *NBD) Shutdown(ctx context.Context) error { return n.state.Shutdown(ctx)
 func (n *NBD) Close() error { return n.state.Close() }
 
 // export returns the name that machines are sent to.
-func (n *NBD) export() string {
-	if n.Export == "" {
-		return defaultExport
-	}
-	return n.Export
-}
+func (n *NBD) export() string { return cmp.Or(n.Export, defaultExport) }
 
 // find returns the export of this name.
 func (n *NBD) find(name string) *nbd.Export {
@@ -192,9 +164,9 @@ func (n *NBD) find(name string) *nbd.Export {
 // newServer returns the server of one call of Serve.
 func (n *NBD) newServer(site Site) *nbd.Server {
 	server := &nbd.Server{
-		Exports: n.Exports, TLS: n.TLS, RequireTLS: n.RequireTLS,
+		Exports: n.Exports, TLS: n.TLS,
 		MaxConnections: n.MaxConnections, MaxConnectionsPerClient: n.MaxConnectionsPerClient,
-		Find: func(ctx context.Context, name string) (*nbd.Export, error) { return n.lookup(ctx, site, name) },
+		Find: n.lookup,
 	}
 	report := func(hear func(Session), s nbd.Session, r nbd.Result) {
 		if hear == nil {
@@ -239,46 +211,17 @@ func cutBootID(name string) (rest, id string) {
 	return name[:i], id
 }
 
-// lookup finds what is not in Exports as it stands: an export with the ID of a
-// boot, or a file.
-func (n *NBD) lookup(ctx context.Context, site Site, name string) (*nbd.Export, error) {
+// lookup finds what is not in Exports as it stands: the default export, and one
+// with the ID of a boot.
+func (n *NBD) lookup(_ context.Context, name string) (*nbd.Export, error) {
 	if name == "" {
-		name = n.export() // the default export, for clients that name none
+		name = n.export() // for clients that name none
 	}
 	rest, _ := cutBootID(name)
 	for _, name := range []string{name, rest} {
 		if e := n.find(name); e != nil {
 			return e, nil
 		}
-	}
-	if !n.Files || site.Open == nil {
-		return nil, fs.ErrNotExist
-	}
-	for _, file := range []string{name, rest} {
-		file, status := fileName(file)
-		if status != 0 {
-			continue
-		}
-		f, err := site.Open(ctx, file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		// Opened again for each connection: this only asked whether it is there.
-		f.Close()
-		return &nbd.Export{Name: name, Open: func(ctx context.Context) (backend.Backend, error) {
-			f, err := site.Open(ctx, file)
-			if err != nil {
-				return nil, err
-			}
-			b, err := nbd.File(f)
-			if err != nil {
-				f.Close()
-			}
-			return b, err
-		}}, nil
 	}
 	return nil, fs.ErrNotExist
 }

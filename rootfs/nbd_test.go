@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"testing/synctest"
 
 	"github.com/pojntfx/go-nbd/pkg/backend"
@@ -34,98 +33,96 @@ func export(name string, content []byte) nbd.Export {
 
 func TestNBDRootURL(t *testing.T) {
 	target := rootfs.Target{NBD: netip.MustParseAddrPort("192.0.2.1:10809"), BootID: "abcdefghijklm"}
+	archiso, x := export("archiso", nil), export("x", nil)
 	elsewhere := netip.MustParseAddrPort("192.0.2.8:10809")
 	tests := map[string]struct {
-		root *rootfs.NBD
+		root rootfs.RootFSTransport
 		want string
 	}{
-		"default export":   {&rootfs.NBD{Exports: []nbd.Export{export("archiso", nil)}}, "nbd://192.0.2.1/archiso~abcdefghijklm"},
-		"another":          {&rootfs.NBD{Exports: []nbd.Export{export("x", nil)}, Export: "x"}, "nbd://192.0.2.1/x~abcdefghijklm"},
-		"a file":           {&rootfs.NBD{Files: true, Export: "a/root.sfs"}, "nbd://192.0.2.1/a/root.sfs~abcdefghijklm"},
-		"elsewhere":        {&rootfs.NBD{Addr: elsewhere}, "nbd://192.0.2.8/archiso"},
-		"elsewhere, named": {&rootfs.NBD{Addr: netip.MustParseAddrPort("192.0.2.8:10810"), Export: "x"}, "nbd://192.0.2.8:10810/x"},
+		"default export":   {&rootfs.NBD{Exports: []nbd.Export{archiso}}, "nbd://192.0.2.1/archiso~abcdefghijklm"},
+		"another":          {&rootfs.NBD{Exports: []nbd.Export{archiso, x}, Export: "x"}, "nbd://192.0.2.1/x~abcdefghijklm"},
+		"elsewhere":        {rootfs.RemoteNBD{Addr: elsewhere}, "nbd://192.0.2.8/archiso"},
+		"elsewhere, named": {rootfs.RemoteNBD{Addr: netip.MustParseAddrPort("192.0.2.8:10810"), Export: "x"}, "nbd://192.0.2.8:10810/x"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, test.root.Validate())
+			require.NoError(t, test.root.(rootfs.Validator).Validate())
 			u, err := test.root.RootURL(target)
 			require.NoError(t, err)
 			require.Equal(t, test.want, u.String())
 		})
 	}
 	target.NBD = netip.MustParseAddrPort("[2001:db8::1]:10809")
-	u, err := (&rootfs.NBD{Files: true}).RootURL(target)
+	root := &rootfs.NBD{Exports: []nbd.Export{archiso}, Live: true}
+	u, err := root.RootURL(target)
 	require.NoError(t, err)
 	require.Equal(t, "nbd://[2001:db8::1]/archiso~abcdefghijklm", u.String())
 
-	_, err = (&rootfs.NBD{Files: true}).RootURL(rootfs.Target{})
+	_, err = root.RootURL(rootfs.Target{})
 	require.EqualError(t, err, "rootfs: no nbd root for this machine: this server does not serve NBD to it; "+
-		"give the server an NBD listener, or set NBD.Addr to a server that has the export")
-	_, err = (&rootfs.NBD{Files: true}).RootURL(rootfs.Target{NBD: target.NBD, BootID: "$(reboot)"})
+		"give the server an NBD listener, or use RemoteNBD for a server that has the export")
+	_, err = root.RootURL(rootfs.Target{NBD: target.NBD, BootID: "$(reboot)"})
 	require.ErrorContains(t, err, "Target.BootID")
-	options, err := (&rootfs.NBD{Live: true}).MountOptions(target)
-	require.NoError(t, err)
-	require.Equal(t, rootfs.MountOptions{Live: true}, options)
+	for _, mounter := range []rootfs.Mounter{root, rootfs.RemoteNBD{Addr: elsewhere, Live: true}} {
+		options, err := mounter.MountOptions(target)
+		require.NoError(t, err)
+		require.Equal(t, rootfs.MountOptions{Live: true}, options)
+	}
 }
 
 func TestNBDMistakes(t *testing.T) {
 	one := []nbd.Export{export("archiso", nil)}
 	elsewhere := netip.MustParseAddrPort("192.0.2.8:10809")
-	for want, root := range map[string]*rootfs.NBD{
-		"has nothing to serve":               {},
-		`has no "rescue"`:                    {Exports: one, Export: "rescue"},
-		"clear one of them":                  {Exports: one, Addr: elsewhere},
-		"names a server elsewhere":           {Files: true, Addr: elsewhere},
-		"has no port":                        {Addr: netip.MustParseAddrPort("192.0.2.8:0")},
-		"one machine":                        {Addr: netip.MustParseAddrPort("0.0.0.0:10809")},
-		`'$'`:                                {Files: true, Export: "$(reboot)"},
-		`'%'`:                                {Files: true, Export: "a%20b"},
-		"rootfs: NBD.Export \"a b\" has ' '": {Files: true, Export: "a b"},
-		"RequireTLS":                         {Files: true, RequireTLS: true},
+	for want, root := range map[string]rootfs.RootFSTransport{
+		"NBD.Exports is empty":             &rootfs.NBD{},
+		`has no "rescue"`:                  &rootfs.NBD{Exports: one, Export: "rescue"},
+		`'$'`:                              &rootfs.NBD{Exports: one, Export: "$(reboot)"},
+		`'%'`:                              &rootfs.NBD{Exports: one, Export: "a%20b"},
+		`rootfs: NBD.Export "a b" has ' '`: &rootfs.NBD{Exports: one, Export: "a b"},
+		"names must differ":                &rootfs.NBD{Exports: append(one, one...)},
+		"has no port":                      rootfs.RemoteNBD{Addr: netip.MustParseAddrPort("192.0.2.8:0")},
+		"one machine":                      rootfs.RemoteNBD{Addr: netip.MustParseAddrPort("0.0.0.0:10809")},
+		"rootfs: RemoteNBD.Addr":           rootfs.RemoteNBD{},
+		`rootfs: RemoteNBD.Export "a b"`:   rootfs.RemoteNBD{Addr: elsewhere, Export: "a b"},
 	} {
 		t.Run(want, func(t *testing.T) {
-			require.ErrorContains(t, root.Validate(), want)
+			require.ErrorContains(t, root.(rootfs.Validator).Validate(), want)
 			_, err := root.RootURL(rootfs.Target{NBD: elsewhere})
 			require.ErrorContains(t, err, want)
 		})
 	}
 }
 
-// Clients name a boot behind a tilde; files are exports of their names.
-func TestNBDServesExportsAndFiles(t *testing.T) {
+// Clients name a boot behind a tilde.
+func TestNBDServesExports(t *testing.T) {
 	image, file := noise(70_000), noise(5000)
 	tests := map[string]struct {
 		asked   string
 		content []byte // nil: unknown
 		session rootfs.Session
 	}{
-		"an export":           {"archiso", image, rootfs.Session{Name: "archiso"}},
-		"with its boot":       {"archiso~b17", image, rootfs.Session{Name: "archiso", BootID: "b17"}},
-		"a file":              {"a/root.sfs", file, rootfs.Session{Name: "a/root.sfs"}},
-		"a file and its boot": {"a/root.sfs~b17", file, rootfs.Session{Name: "a/root.sfs", BootID: "b17"}},
-		"no such file":        {"a/none", nil, rootfs.Session{}},
-		"a directory":         {"a", nil, rootfs.Session{}},
-		"above the files":     {"../etc/passwd", nil, rootfs.Session{}},
-		"from the root":       {"a/../../etc/passwd~b17", nil, rootfs.Session{}},
-		"nothing":             {"", image, rootfs.Session{Name: "archiso"}},
-		"a boot of a tune":    {"archiso~$(x)", nil, rootfs.Session{}},
-		"a boot of a tale":    {"archiso~" + strings.Repeat("b", 65), nil, rootfs.Session{}},
-		"a boot alone":        {"~b17", nil, rootfs.Session{}},
+		"an export":            {"archiso", image, rootfs.Session{Name: "archiso"}},
+		"with its boot":        {"archiso~b17", image, rootfs.Session{Name: "archiso", BootID: "b17"}},
+		"another":              {"a/root.sfs", file, rootfs.Session{Name: "a/root.sfs"}},
+		"another and its boot": {"a/root.sfs~b17", file, rootfs.Session{Name: "a/root.sfs", BootID: "b17"}},
+		"no such export":       {"a/none", nil, rootfs.Session{}},
+		"above the files":      {"../etc/passwd", nil, rootfs.Session{}},
+		"from the root":        {"a/../../etc/passwd~b17", nil, rootfs.Session{}},
+		"nothing":              {"", image, rootfs.Session{Name: "archiso"}},
+		"a boot of a tune":     {"archiso~$(x)", nil, rootfs.Session{}},
+		"a boot of a tale":     {"archiso~" + strings.Repeat("b", 65), nil, rootfs.Session{}},
+		"a boot alone":         {"~b17", nil, rootfs.Session{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				root := &rootfs.NBD{Exports: []nbd.Export{export("archiso", image)}, Files: true}
+				root := &rootfs.NBD{Exports: []nbd.Export{export("archiso", image), export("a/root.sfs", file)}}
 				began, ended := make(chan rootfs.Session, 1), make(chan rootfs.Session, 1)
 				dropped := make(chan string, 1)
 				l := newPipeListener()
 				served := make(chan error, 1)
 				go func() {
 					served <- root.Serve(l, rootfs.Site{
-						Open: func(_ context.Context, name string) (fs.File, error) {
-							require.True(t, fs.ValidPath(name), name)
-							return fstest.MapFS{"a/root.sfs": {Data: file}}.Open(name)
-						},
 						Began: func(s rootfs.Session) { began <- s }, Ended: func(s rootfs.Session) { ended <- s },
 						Dropped: func(reason string, _ netip.AddrPort, _ error) { dropped <- reason },
 					})

@@ -31,7 +31,8 @@ type NFS struct {
 	Options []string
 
 	// Live keeps the machine on the export for as long as it runs. Without it
-	// the machine copies the root file system to memory and disconnects.
+	// a system that can do so copies the root file system to memory and
+	// disconnects; those of dracut stay.
 	Live bool
 }
 

@@ -63,7 +63,8 @@ type MountOptions struct {
 
 	// Live leaves the root file system mounted over the network, instead of
 	// copying it to memory first. The server must then stay up for as long as
-	// the machine runs.
+	// the machine runs; so it must for a system that cannot copy, as those of
+	// dracut, whatever this says.
 	Live bool
 }
 
@@ -72,7 +73,10 @@ type MountOptions struct {
 // always closes it, and always returns a non-nil error, which is
 // [ErrServerClosed] after Shutdown or Close; all of its goroutines have ended
 // then. Shutdown and Close are sticky, and safe before, during and after Serve
-// and twice.
+// and twice: a transport that was shut down serves no more.
+//
+// The composed server of this module opens its NBDAddr for it and calls it NBD in
+// events and counters, so it is for NBD or what takes its place.
 type ListenerTransport interface {
 	RootFSTransport
 	Serve(l net.Listener, site Site) error

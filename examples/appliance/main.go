@@ -92,10 +92,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if sockets.NBD != nil {
 		nbd = fmt.Sprintf(", NBD on %s", sockets.NBD.Addr())
 	}
-	checkNFS(ctx, root, stderr)
 	fmt.Fprintf(stderr, "ready: DHCP on %s, addresses %s-%s, TFTP on %s, HTTP on %s%s, serving %s\n",
 		o.iface, o.first, o.last, sockets.TFTP.LocalAddr(), sockets.HTTP.Addr(), nbd, o.media)
 
+	go o.checkNFS(ctx, root, stderr)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(sockets) }()
 	select {

@@ -23,7 +23,7 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"nothing":           {nil, []string{"-interface is missing", "-range or -proxy is needed", "-media is missing"}},
+		"nothing":           {nil, []string{"-interface is missing", "-range is missing", "-media is missing"}},
 		"proxy":             {append(complete, "-proxy"), []string{"-proxy is not supported yet"}},
 		"range backwards":   {append(complete, "-range", "192.0.2.9-192.0.2.1"), []string{"-range", "192.0.2.100-192.0.2.199"}},
 		"range of IPv6":     {append(complete, "-range", "2001:db8::1-2001:db8::9"), []string{"-range"}},
@@ -35,6 +35,7 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		"unknown root":      {append(complete, "-root", "smb"), []string{"use http, nbd, nfs or tftp"}},
 		"NFS without -nfs":  {append(complete, "-root", "nfs"), []string{"-nfs is missing", "-nfs 192.0.2.9:/srv/rescue"}},
 		"-nfs without NFS":  {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is for -root nfs"}},
+		"NBD on a port":     {append(complete, "-root", "nbd", "-nbd", ":10810"), []string{"-nbd", "no port but 10809"}},
 		"live by HTTP":      {append(complete, "-live"), []string{"-live is for -root nfs and nbd"}},
 		"leases of later":   {append(complete, "-leases", "x"), []string{"-leases is not supported yet"}},
 		"forgotten dash":    {append(complete, "router"), []string{`unexpected argument "router"`}},

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ func parse(args []string, output io.Writer) (*options, error) {
 	case proxy:
 		check(later("-proxy"))
 	case addrRange == "":
-		check(errors.New("-range or -proxy is needed: give the addresses to hand out, as -range 192.0.2.100-192.0.2.199"))
+		check(errors.New("-range is missing: give the addresses to hand out, as -range 192.0.2.100-192.0.2.199"))
 	default:
 		var err error
 		o.first, o.last, err = parseRange(addrRange)
@@ -154,6 +155,9 @@ func (o *options) checkRoot() error {
 	}
 	if o.root != "nfs" && o.nfs != "" {
 		return fmt.Errorf("-nfs is for -root nfs, and the root file system comes by %s", o.root)
+	}
+	if _, port, err := net.SplitHostPort(o.nbd); o.root == "nbd" && (err != nil || port != "10809") {
+		return fmt.Errorf("-nbd %q: SystemRescue knows no port but 10809; choose the address only, as -nbd 192.0.2.1:10809", o.nbd)
 	}
 	if o.live && o.root != "nfs" && o.root != "nbd" {
 		return fmt.Errorf("-live is for -root nfs and nbd: what comes by %s is always copied to memory", o.root)

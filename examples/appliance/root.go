@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/pxekit/pxe"
@@ -12,8 +13,9 @@ import (
 	"github.com/pxekit/pxe/rootfs"
 )
 
-// nfsCheckTime is how long the look at an NFS server may take at start.
-const nfsCheckTime = 5 * time.Second
+// nfsCheckTime is how long the look at an NFS server may take at start: more than
+// the check's own limit for one answer.
+const nfsCheckTime = 20 * time.Second
 
 // newRoot returns the way to the root file system that the flags ask for.
 func (o *options) newRoot(medium asset.FileSource) (pxe.RootFSTransport, error) {
@@ -34,14 +36,18 @@ func (o *options) newRoot(medium asset.FileSource) (pxe.RootFSTransport, error) 
 
 // checkNFS looks at the NFS server as machines will, and says what they would run
 // into. It is a warning: the server may be started later.
-func checkNFS(ctx context.Context, root pxe.RootFSTransport, stderr io.Writer) {
+func (o *options) checkNFS(ctx context.Context, root pxe.RootFSTransport, stderr io.Writer) {
 	nfs, ok := root.(rootfs.NFS)
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, nfsCheckTime)
+	limited, cancel := context.WithTimeout(ctx, nfsCheckTime)
 	defer cancel()
-	if err := nfs.Check(ctx); err != nil {
+	files := []string{rootfs.DefaultNFSFile}
+	if !o.noChecksum {
+		files = append(files, strings.TrimSuffix(rootfs.DefaultNFSFile, ".sfs")+".sha512")
+	}
+	if err := nfs.Check(limited, files...); err != nil && ctx.Err() == nil {
 		fmt.Fprintf(stderr, "warning: machines will not boot from -nfs %s as it is now: %v\n", nfs.Export, err)
 	}
 }
