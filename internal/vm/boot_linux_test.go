@@ -90,6 +90,7 @@ func TestBoot(t *testing.T) {
 
 			address := see(t, ctx, machine, `PXEKIT ip (\S+)`)[1]
 			see(t, ctx, machine, `PXEKIT checksum ok`)
+			require.Contains(t, see(t, ctx, machine, `PXEKIT cmdline (.*)`)[1], "archiso_http_srv=http://192.0.2.1/~")
 			see(t, ctx, machine, `PXEKIT root-mounted squashfs`)
 			require.Equal(t, s.medium.Content, see(t, ctx, machine, `PXEKIT root-content ok (\S+)`)[1])
 			require.Equal(t, address, see(t, ctx, machine, `PXEKIT os-ip (\S+)`)[1])

@@ -3,12 +3,9 @@ package vm
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,8 +14,6 @@ import (
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
-	"github.com/pxekit/pxe/bootcfg"
-	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/rootfs"
 	"github.com/pxekit/pxe/rootfs/nbd"
 )
@@ -26,19 +21,19 @@ import (
 // liveSystem is what all boots of one kind of initramfs have in common. The names
 // of its files are those that the menu expects.
 type liveSystem struct {
-	menu                  func(*url.URL) (*bootcfg.Menu, error)
+	booter                pxe.Booter
 	initrd                func(*LiveImages) string
 	kernel, image, initfs string // names
 }
 
 var (
 	debianLive = liveSystem{
-		menu:   bootcfg.LiveBoot{Consoles: []string{"ttyS0"}, Timeout: time.Second}.Menu,
+		booter: pxe.LiveBoot{Consoles: []string{"ttyS0"}, Timeout: time.Second},
 		kernel: "live/vmlinuz", initfs: "live/initrd.img", image: "live/filesystem.squashfs",
 		initrd: func(images *LiveImages) string { return images.LiveBoot },
 	}
 	dracutLive = liveSystem{
-		menu:   bootcfg.Dracut{Consoles: []string{"ttyS0"}, Timeout: time.Second}.Menu,
+		booter: pxe.Dracut{Consoles: []string{"ttyS0"}, Timeout: time.Second},
 		kernel: "images/pxeboot/vmlinuz", initfs: "images/pxeboot/initrd.img", image: "LiveOS/squashfs.img",
 		initrd: func(images *LiveImages) string { return images.Dracut },
 	}
@@ -54,13 +49,17 @@ type liveCase struct {
 	via    string // of the events of the root file system; "": another server has it
 	params string // a pattern of what the guest's command line must have
 	mount  string // a pattern of what liveinit says of the root file system
-	copied bool   // the machine goes on when the server is gone
+	copied bool   // the machine goes on when the servers are gone
 }
 
 func overHTTP(string) rootfs.RootFSTransport { return rootfs.HTTP{} }
 func overTFTP(string) rootfs.RootFSTransport { return rootfs.TFTP{} }
 func overNFS(string) rootfs.RootFSTransport {
 	return rootfs.NFS{Export: "192.0.2.1:" + liveExport, Live: true}
+}
+
+func overNFSToRAM(string) rootfs.RootFSTransport {
+	return rootfs.NFS{Export: "192.0.2.1:" + liveExport}
 }
 
 func overNBD(image string) rootfs.RootFSTransport {
@@ -91,6 +90,11 @@ var liveCases = []liveCase{
 		name: "live-boot-nfs", system: debianLive, root: overNFS,
 		params: ` boot=live .*netboot=nfs nfsroot=192\.0\.2\.1:/srv/live `,
 		mount:  `overlay overlay on loop /run/live/medium/live/filesystem\.squashfs from 192\.0\.2\.1:/srv/live`,
+	},
+	{
+		name: "live-boot-nfs-toram", system: debianLive, root: overNFSToRAM, copied: true,
+		params: ` boot=live .*netboot=nfs nfsroot=192\.0\.2\.1:/srv/live .*toram=filesystem\.squashfs `,
+		mount:  `overlay overlay on loop `,
 	},
 	{
 		name: "dracut-http", system: dracutLive, root: overHTTP, via: "http", copied: true,
@@ -131,7 +135,7 @@ func TestLiveBoot(t *testing.T) {
 			s := newSegment(t, ctx)
 			images, err := BuildLiveImages(ctx, "")
 			require.NoError(t, err)
-			server := startLive(t, ctx, s, c, images)
+			server, stop := startLive(t, ctx, s, c, images)
 			machine := s.boot(t, ctx, Machine{Firmware: BIOS, NICs: []NIC{s.nic(1)}, Memory: 1024})
 
 			require.Regexp(t, c.params, see(t, ctx, machine, `PXEKIT cmdline (.*)`)[1]+" ")
@@ -139,9 +143,9 @@ func TestLiveBoot(t *testing.T) {
 			require.Equal(t, s.medium.Content, see(t, ctx, machine, `PXEKIT root-content ok (\S+)`)[1])
 			address := see(t, ctx, machine, `PXEKIT os-ip (\S+)`)[1]
 			see(t, ctx, machine, `PXEKIT up`)
-			server.check(t, c, address)
+			checkLive(t, c, address, server.events(t))
 			if c.copied {
-				require.NoError(t, server.Close())
+				stop()
 			}
 			read := 0
 			for _, line := range machine.Console.Lines() {
@@ -159,21 +163,11 @@ func TestLiveBoot(t *testing.T) {
 // emulated processor long.
 const liveLimit = 20 * time.Minute
 
-// liveServer is the library's server and what it said.
-type liveServer struct {
-	*pxe.Server
-	mu     sync.Mutex
-	events []pxe.Event
-}
-
-// check wants the server to have seen the machine get its root file system.
-func (s *liveServer) check(t *testing.T, c liveCase, address string) {
+// checkLive wants the server to have seen the machine get its root file system.
+func checkLive(t *testing.T, c liveCase, address string, events []pxe.Event) {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	stages := map[pxe.Stage]string{}
-	for _, e := range s.events {
-		require.Equal(t, "02:00:00:00:00:01", e.Machine.String(), "%v", e)
+	for _, e := range events {
 		if e.Stage == pxe.StageRoot {
 			require.Equal(t, c.via, e.Via, "%v", e)
 		}
@@ -183,8 +177,9 @@ func (s *liveServer) check(t *testing.T, c liveCase, address string) {
 	require.Equal(t, c.via != "", stages[pxe.StageRoot] == address)
 }
 
-// startLive starts the library's server, and an NFS server if the case needs one.
-func startLive(t *testing.T, ctx context.Context, s *segment, c liveCase, images *LiveImages) *liveServer {
+// startLive starts the library's server, and an NFS server if the case needs one. Stop
+// ends both.
+func startLive(t *testing.T, ctx context.Context, s *segment, c liveCase, images *LiveImages) (server *library, stop func()) {
 	t.Helper()
 	image := filepath.Join(s.medium.Tree, rootFiles[0])
 	files := asset.Memory{}
@@ -196,6 +191,7 @@ func startLive(t *testing.T, ctx context.Context, s *segment, c liveCase, images
 		files[name] = data
 	}
 	root := c.root(image)
+	stopNFS := func() {}
 	if export, ok := root.(rootfs.NFS); ok {
 		needGanesha(t)
 		tree := filepath.Join(t.TempDir(), "tree")
@@ -209,33 +205,13 @@ func startLive(t *testing.T, ctx context.Context, s *segment, c liveCase, images
 		require.NoError(t, err)
 		ganesha, err := Ganesha{Path: liveExport, Source: tree, Config: config}.Start(ctx)
 		require.NoError(t, err)
+		stopNFS = ganesha.Kill
 		t.Cleanup(ganesha.Kill)
 	}
 
-	server := &liveServer{}
-	server.Server = &pxe.Server{
-		Networks: []pxe.Network{{
-			Interface: s.Interface(), Addr: s.Addr(), Mode: dhcp.Full,
-			Leases: &dhcp.Pool{First: netip.MustParseAddr("192.0.2.100"), Last: netip.MustParseAddr("192.0.2.199")},
-		}},
-		Files: files,
-		Root:  root,
-		Booter: pxe.BooterFunc(func(_ context.Context, m *pxe.Machine) (*bootcfg.Menu, error) {
-			return c.system.menu(m.Root)
-		}),
-		OnEvent: func(e pxe.Event) {
-			server.mu.Lock()
-			defer server.mu.Unlock()
-			server.events = append(server.events, e)
-		},
-	}
-	sockets, err := server.Listen(ctx)
-	require.NoError(t, err)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(sockets) }()
-	t.Cleanup(func() {
+	server = startLibrary(t, ctx, s, &pxe.Server{Files: files, Root: root, Booter: c.system.booter}, false)
+	return server, func() {
+		stopNFS()
 		require.NoError(t, server.Close())
-		require.ErrorIs(t, <-served, pxe.ErrServerClosed)
-	})
-	return server
+	}
 }

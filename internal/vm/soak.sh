@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 n=${N:-5}
 passed=0
 for i in $(seq "$n"); do
-	if ${GO:-go} test -count=1 -timeout 90m -run "${RUN:-TestBoot}" -v ./internal/vm >"${TMPDIR:-/tmp}/pxekit-soak.log" 2>&1 &&
+	if ${GO:-go} test -count=1 -timeout 90m -run "${RUN:-Boot}" -v ./internal/vm >"${TMPDIR:-/tmp}/pxekit-soak.log" 2>&1 &&
 		! grep -q '^--- SKIP\|^    --- SKIP' "${TMPDIR:-/tmp}/pxekit-soak.log"; then
 		passed=$((passed + 1))
 	else

@@ -3,10 +3,8 @@ package vm
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,29 +35,12 @@ func TestBootTFTPOnly(t *testing.T) {
 	require.NoError(t, err)
 	defer iso.Close()
 
-	fetched := make(chan pxe.Event, 1000)
-	server := &pxe.Server{
-		Networks: []pxe.Network{{
-			Interface: s.Interface(), Addr: s.Addr(), Mode: dhcp.Full,
-			Leases: &dhcp.Pool{First: netip.MustParseAddr("192.0.2.100"), Last: netip.MustParseAddr("192.0.2.199"), LeaseTime: time.Hour},
-		}},
+	server := startLibrary(t, ctx, s, &pxe.Server{
 		Files:  asset.Overlay(padded, iso, asset.MediumLoaders(iso)),
 		Root:   &rootfs.TFTP{},
 		Booter: pxe.SystemRescue{Checksum: true, Extra: []string{"console=ttyS0", "quiet"}, Timeout: time.Second},
 		Loader: dhcp.FamilyPXELinux,
-		OnEvent: func(e pxe.Event) {
-			if e.Done && e.Size > 0 {
-				fetched <- e
-			}
-		},
-	}
-	sockets, err := server.Listen(ctx)
-	require.NoError(t, err)
-	require.NoError(t, sockets.HTTP.Close())
-	sockets.HTTP = nil
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(sockets) }()
-	t.Cleanup(func() { server.Close() })
+	}, true)
 
 	machine := s.boot(t, ctx, Machine{Firmware: BIOS, Memory: 1024, NICs: []NIC{s.nic(1)}})
 	see(t, ctx, machine, `PXEKIT initramfs-content ok`)
@@ -69,10 +50,11 @@ func TestBootTFTPOnly(t *testing.T) {
 	see(t, ctx, machine, `PXEKIT up`)
 
 	require.NoError(t, server.Close())
-	require.True(t, errors.Is(<-served, pxe.ErrServerClosed))
-	close(fetched)
 	sizes := map[string]int64{}
-	for e := range fetched {
+	for _, e := range server.events(t) {
+		if !e.Done || e.Size <= 0 {
+			continue
+		}
 		require.Equal(t, "tftp", e.Via, "%v", e)
 		if e.Err == nil {
 			require.Equal(t, e.Size, e.Bytes, "%v", e)
