@@ -120,16 +120,27 @@ func (o *options) bench(ctx context.Context, inside bool) (err error) {
 func (o *options) measure(ctx context.Context, row row, in *inputs, versions map[string]string) ([]result, error) {
 	name, _, _ := strings.Cut(row.name, "/")
 	servers := families[name]
-	speed := result{Name: row.name, What: row.what, Unit: row.unit, Goal: row.goal, Load: load()}
-	cpu := result{Name: row.name + "-cpu", What: row.what + ", CPU of the server", Unit: "s/GiB", Goal: row.cpuGoal, Load: speed.Load}
-	for _, s := range servers {
-		note := cmp.Or(row.client.missing(), s.program.missing())
-		speed.Servers = append(speed.Servers, figure{Server: s.name, Note: note})
-		cpu.Servers = append(cpu.Servers, figure{Server: s.name, Note: note})
+	// The speed, and the CPU time of the server alone and with its client's.
+	lines := []result{{Name: row.name, What: row.what, Unit: row.unit, Goal: row.goal}}
+	if row.cpu {
+		lines = append(lines, result{Name: row.name + "-cpu", What: row.what + ", CPU of the server", Unit: "s/GiB", Goal: row.cpuGoal})
+	}
+	if row.cpu && row.client.name == "" {
+		lines = append(lines, result{Name: row.name + "-both", What: row.what + ", CPU of both ends", Unit: "s/GiB"})
+	}
+	notes := make([]string, len(servers)) // why one is not measured
+	for i, s := range servers {
+		notes[i] = cmp.Or(row.client.missing(), s.program.missing())
 		for _, p := range []program{s.program, row.client} {
 			if line := p.versionLine(); line != "" && versions[p.name] == "" {
 				versions[p.name] = line
 			}
+		}
+	}
+	for i := range lines {
+		lines[i].Load = load()
+		for _, s := range servers {
+			lines[i].Servers = append(lines[i].Servers, figure{Server: s.name})
 		}
 	}
 	if o.profile != "" {
@@ -141,56 +152,66 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 		for i := range servers {
 			// Another one begins each round: the first may meet colder caches.
 			at := (round + i) % len(servers)
-			if ctx.Err() != nil || speed.Servers[at].Note != "" {
+			if ctx.Err() != nil || notes[at] != "" {
 				continue
 			}
-			value, seconds, err := once(ctx, row, servers[at], in)
+			got, err := once(ctx, row, servers[at], in)
 			if err != nil {
 				err = fmt.Errorf("%s: %s: %w", row.name, servers[at].name, err)
 				fmt.Fprintln(os.Stderr, "bench:", err)
-				speed.Servers[at] = figure{Server: servers[at].name, Note: "failed"}
-				cpu.Servers[at] = speed.Servers[at]
+				notes[at] = "failed"
 				if at == 0 {
 					failed = errors.New(row.name + ": ours failed")
 				}
 				continue
 			}
-			fmt.Fprintf(os.Stderr, "%-18s round %d  %-10s %9s %s\n", row.name, round+1, servers[at].name, number(value), row.unit)
-			speed.Servers[at].Samples = append(speed.Servers[at].Samples, value)
-			cpu.Servers[at].Samples = append(cpu.Servers[at].Samples, seconds)
+			fmt.Fprintf(os.Stderr, "%-18s round %d  %-10s %9s %s\n", row.name, round+1, servers[at].name, number(got[0]), row.unit)
+			for i := range lines {
+				lines[i].Servers[at].Samples = append(lines[i].Servers[at].Samples, got[i])
+			}
 		}
 	}
-	speed.finish()
-	if !row.cpu {
-		return []result{speed}, failed
+	for i := range lines {
+		for at, note := range notes {
+			if note != "" {
+				lines[i].Servers[at] = figure{Server: servers[at].name, Note: note}
+			}
+		}
+		lines[i].finish()
 	}
-	cpu.finish()
-	return []result{speed, cpu}, failed
+	return lines, failed
 }
 
-// once measures one server that is started for this. It returns the value and
-// the server's CPU seconds for each GiB.
-func once(ctx context.Context, row row, s server, in *inputs) (value, seconds float64, err error) {
+// once measures one server that is started for this. It returns the value, the
+// server's CPU seconds for each GiB, and the same with those of this process,
+// which is the client of many rows: on a loopback interface, each end does a
+// part of the other's work in the kernel.
+func once(ctx context.Context, row row, s server, in *inputs) (values [3]float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
 	defer cancel()
 	r, err := start(ctx, s, in)
 	if err != nil {
-		return 0, 0, err
+		return values, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	before, err := cpuTime(r.pid)
 	if err != nil {
-		return 0, 0, err
+		return values, err
 	}
+	ownBefore := clockOf(os.Getpid())
 	got, err := row.measure(ctx, r)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%w; the server said: %s", err, r.tail())
+		return values, fmt.Errorf("%w; the server said: %s", err, r.tail())
 	}
+	own := clockOf(os.Getpid()) - ownBefore
 	after, err := cpuTime(r.pid)
+	values[0] = got.value
 	if got.bytes > 0 {
-		seconds = (after - before).Seconds() / (float64(got.bytes) / (1 << 30))
+		gib := float64(got.bytes) / (1 << 30)
+		values[1] = (after - before).Seconds() / gib
+		values[2] = values[1] + own.Seconds()/gib
 	}
-	return got.value, seconds, err
+	return values, err
 }
 
 // prepareNamespace switches the loopback interface on and makes reno the

@@ -90,15 +90,18 @@ func cpuTime(pid int) (time.Duration, error) {
 	}
 	var sum time.Duration
 	for _, p := range processes {
-		sum += p.reaped
-		// A process's clock counts nanoseconds where /proc counts ticks. Its
-		// number is made of the process's, see clock_getcpuclockid(3).
-		var t unix.Timespec
-		if err := unix.ClockGettime(int32(^p.pid<<3|2), &t); err == nil {
-			sum += time.Duration(t.Nano())
-		}
+		sum += p.reaped + clockOf(p.pid)
 	}
 	return sum, nil
+}
+
+// clockOf returns what a process has used of the CPUs, and nothing when it has
+// ended. Its clock counts nanoseconds where /proc counts ticks; the clock's
+// number is made of the process's, see clock_getcpuclockid(3).
+func clockOf(pid int) time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(int32(^pid<<3|2), &t)
+	return time.Duration(t.Nano())
 }
 
 // memory returns a server's resident bytes; pages that its processes share count

@@ -128,7 +128,7 @@ const preamble = `# Figures
 Written by ` + "`make bench`" + `, which says in internal/bench/doc_linux.go how it measures.
 In brackets is ours over theirs, the median of the rounds' ratios: above 1 is
 better for us where more is better, below 1 where less is. All samples are in
-bench.json.
+bench.json. Why goals are missed is in [bench-notes.md](bench-notes.md).
 
 `
 
@@ -168,8 +168,10 @@ func number(v float64) string {
 		return fmt.Sprintf("%.0f", v)
 	case v >= 10:
 		return fmt.Sprintf("%.1f", v)
-	default:
+	case v >= 1 || v == 0:
 		return fmt.Sprintf("%.2f", v)
+	default:
+		return fmt.Sprintf("%.4f", v)
 	}
 }
 

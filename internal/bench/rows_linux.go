@@ -11,7 +11,8 @@ type row struct {
 	client           program // none: ours
 	goal             *goal
 	measure          func(ctx context.Context, r *running) (sample, error)
-	// cpu makes a second row of the server's CPU seconds for each GiB it sent.
+	// cpu makes another row of the server's CPU seconds for each GiB it sent, and
+	// if the client is ours, one of both ends' together.
 	cpu     bool
 	cpuGoal *goal
 }
