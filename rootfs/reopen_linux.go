@@ -10,7 +10,7 @@ import (
 // or belongs to another file by now. It fails without /proc, and where the
 // process has given up the right to read the file since it opened f.
 //
-// It takes 4 microseconds, against 5 milliseconds for the 16 MiB of a piece.
+// With a seek and the closing it took 7 microseconds.
 func reopen(f *os.File) (*os.File, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -17,7 +17,9 @@ import (
 const sendfileSize = 128 << 10
 
 // sendfilePiece is how much the kernel is given to send at a time: seldom enough
-// to cost nothing, and often enough for Trace.Progress with a fast client.
+// to cost nothing, and often enough for Trace.Progress with a fast client. Of 64
+// downloads at once on loopback, 1 MiB took a fifth more processor time, 2 MiB a
+// tenth, and 256 MiB no less.
 const sendfilePiece = 16 << 20
 
 // sendfileTurn is how long the kernel may wait for the client before we look at
