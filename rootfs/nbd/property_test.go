@@ -63,6 +63,9 @@ func TestReadsAreSlicesOfTheImage(t *testing.T) {
 	server, trusting := certificate(t)
 	for name, open := range backends(t, diskSize) {
 		for _, secure := range []bool{false, true} {
+			if secure && name != "reader" && name != "extent" {
+				continue // TLS knows of two kinds: those that sendfile would send, and others
+			}
 			t.Run(name+map[bool]string{false: "", true: " over TLS"}[secure], func(t *testing.T) {
 				s := &Server{TLS: server, Exports: []Export{{Name: "disk", Open: func(context.Context) (backend.Backend, error) { return open() }}}}
 				addr := start(t, s)

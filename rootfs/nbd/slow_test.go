@@ -93,7 +93,7 @@ func TestHelpersAreBounded(t *testing.T) {
 }
 
 func TestIdleConnectionsAreCheap(t *testing.T) {
-	const clients = 1000
+	const clients = 300
 	s := disk()
 	s.MaxConnections, s.MaxConnectionsPerClient = clients, clients
 	addr := start(t, s)
