@@ -191,9 +191,10 @@ func (s *Server) Serve(sockets Sockets) error {
 
 // Shutdown stops taking new work, lets running replies and transfers finish and
 // waits until Serve has returned, or until ctx is done, whose error it returns
-// then. It may be called before Serve, which then refuses to start, after it,
-// twice, and concurrently; not from OnEvent, a Booter or a lease policy, for
-// which it would wait.
+// then. Machines that copy an NBD root finish it; those that stay on it
+// (rootfs.NBD with Live) are disconnected at once. It may be called before
+// Serve, which then refuses to start, after it, twice, and concurrently; not
+// from OnEvent, a Booter or a lease policy, for which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error { return s.state.Shutdown(ctx) }
 
 // Close stops everything at once, transfers too, and waits until Serve has
