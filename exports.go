@@ -3,7 +3,6 @@ package pxe
 import (
 	"context"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pojntfx/go-nbd/pkg/backend"
 
@@ -23,9 +22,10 @@ func ISOExports(iso *asset.ISO) []nbd.Export {
 		return nil
 	}
 	open := func(context.Context) (backend.Backend, error) { return backendOf(iso.Image()) }
-	exports := []nbd.Export{{Name: "archiso", Description: "ISO image " + iso.VolumeID(), Open: open}}
-	if label := iso.VolumeID(); label != "" && label != "archiso" && utf8.ValidString(label) && !strings.ContainsRune(label, 0) {
-		exports = append(exports, nbd.Export{Name: label, Description: "the same", Open: open})
+	exports := []nbd.Export{{Name: "archiso", Description: "ISO image", Open: open}}
+	// A label is whatever the image says; a name must not have a NUL in it.
+	if label := iso.VolumeID(); label != "" && label != "archiso" && !strings.ContainsRune(label, 0) {
+		exports = append(exports, nbd.Export{Name: label, Description: "ISO image", Open: open})
 	}
 	return exports
 }

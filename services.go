@@ -162,27 +162,43 @@ func (v *services) addHTTP(name string, listener net.Listener, serve func(*http.
 		ReadHeaderTimeout: httpHeaderTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    httpHeaderBytes,
-		// Texts about connections of clients: nothing an operator can act on.
+		// Mostly texts about connections of clients: nothing an operator can act on.
 		ErrorLog:                     slog.NewLogLogger(v.logger().Handler(), slog.LevelDebug),
 		DisableGeneralOptionsHandler: true,
 		TLSConfig:                    v.server.TLS,
 		TLSNextProto:                 make(map[string]func(*http.Server, *tls.Conn, http.Handler)), // no HTTP/2
 	}
+	// net/http does not tell a handler that the server was closed, nor that a
+	// client is gone which sent a byte too many: what waits is ended by this.
+	ctx, cancel := context.WithCancel(context.Background())
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
 	limited := connlimit.Listener(listener, httpConnections, server)
+	stopped := make(chan struct{}) // shutdown or close has returned
+	var stop sync.Once
 	v.list = append(v.list, service{
 		name: name,
 		serve: func() error {
 			err := serve(server, limited)
-			if !errors.Is(err, http.ErrServerClosed) {
+			if errors.Is(err, http.ErrServerClosed) {
+				<-stopped // who was accepted just before is served
+				err = ErrServerClosed
+			} else {
+				cancel()
 				server.Close() // its connections do not outlive the listener that failed
 			}
 			handlers.end()
-			if errors.Is(err, http.ErrServerClosed) {
-				return ErrServerClosed
-			}
+			cancel()
 			return err
 		},
-		shutdown: server.Shutdown, close: server.Close,
+		shutdown: func(ctx context.Context) error {
+			defer stop.Do(func() { close(stopped) })
+			return server.Shutdown(ctx)
+		},
+		close: func() error {
+			defer stop.Do(func() { close(stopped) })
+			cancel()
+			return server.Close()
+		},
 	})
 }
 

@@ -98,8 +98,22 @@ func (s *Server) checkSystem() error {
 		target.HTTPS = namedBase("https", sample, 443, 443)
 	}
 	if err := locateRoot(s.Root, &sample, target); err != nil {
+		var elsewhere *rootfs.TargetError
+		if errors.As(err, &elsewhere) && !s.ownRoot() {
+			return nil // it may have its reasons against a machine that is invented
+		}
 		return err
 	}
 	_, err := s.Booter.Boot(context.Background(), &sample)
 	return err
+}
+
+// ownRoot says whether the Root is one of this module's.
+func (s *Server) ownRoot() bool {
+	switch s.Root.(type) {
+	case rootfs.HTTP, *rootfs.HTTP, rootfs.TFTP, *rootfs.TFTP, rootfs.NFS, *rootfs.NFS,
+		*rootfs.NBD, rootfs.RemoteNBD, *rootfs.RemoteNBD:
+		return true
+	}
+	return false
 }

@@ -19,17 +19,17 @@ var ErrBusy = errors.New("rootfs: too many downloads at once")
 // has as much of the network as TCP gives it, and so have a thousand.
 //
 // They are about downloads, that is, answers with a body of 4 MiB or more:
-// kernels, initramfs images and root file systems. What is smaller never waits
-// for others (boot loaders, their configurations, checksums, the one-byte range
-// by which initramfs scripts look for a file), so a machine gets as far as its
-// menu whatever goes on around it.
+// kernels, initramfs images and root file systems. What is smaller goes ahead of
+// them (boot loaders, their configurations, checksums, the one-byte range by which
+// initramfs scripts look for a file), so a machine gets as far as its menu
+// whatever goes on around it.
 //
 // Clients are told apart by IP address as net/http reports it: behind a reverse
-// proxy all are one.
+// proxy or address translation all are one.
 type Limits struct {
 	// Rate is how many bytes of files a second leave altogether. Downloads have
-	// equal shares of it, piece by piece (64 to 256 KiB); small answers are
-	// counted, but go ahead of everybody. Zero or less: no limit.
+	// equal shares of it, piece by piece (64 to 256 KiB); small answers go ahead
+	// of them, by as much as leaves in a second. Zero or less: no limit.
 	Rate int64
 
 	// ClientRate is how many bytes of files a second leave to one client, over
@@ -47,6 +47,12 @@ type Limits struct {
 	// lives. EDK2's HTTP boot does not, but only for some seconds; what it
 	// loads first is small.
 	Downloads int
+
+	// ClientDownloads is how many downloads of one client run and wait at once,
+	// where Downloads is set; more get a 503 with Retry-After. Zero means 16: a
+	// machine has one or two. Raise it where many machines share an address.
+	// Negative: no limit.
+	ClientDownloads int
 
 	// Wait is how long a download may wait; then it gets a 503 with Retry-After.
 	// Zero: as long as the client does, and it may be hours for the last of a
@@ -72,11 +78,19 @@ const (
 // seconds. It differs, or all that were sent away would come back together.
 func busyRetryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
 
+// defaultClientDownloads is the ClientDownloads that zero means.
+const defaultClientDownloads = 16
+
+// smallAhead is how far small answers may be ahead of the rate. It bounds what
+// they can keep from the downloads behind them.
+const smallAhead = time.Second
+
 // permit is what one answer has of the limits. The zero value has none, and
 // nothing to leave.
 type permit struct {
 	files  *Files
 	ctx    context.Context
+	remote netip.Addr
 	small  bool // no download
 	placed bool // has a place among Downloads
 	client *client
@@ -88,8 +102,17 @@ type permit struct {
 func (p *permit) enter(files *Files, r *http.Request, length int64) error {
 	limits := &files.Limits
 	p.files, p.ctx, p.small, p.piece = files, r.Context(), length < downloadSize, sendfilePiece
+	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
+	p.remote = remote.Addr().Unmap()
 	if limits.Downloads > 0 && !p.small {
-		if err := files.line.enter(p.ctx, limits.Downloads, limits.Wait); err != nil {
+		share := limits.ClientDownloads
+		switch {
+		case share == 0:
+			share = defaultClientDownloads
+		case share < 0:
+			share = math.MaxInt
+		}
+		if err := files.line.enter(p.ctx, p.remote, limits.Downloads, share, limits.Wait); err != nil {
 			return err
 		}
 		p.placed = true
@@ -100,8 +123,7 @@ func (p *permit) enter(files *Files, r *http.Request, length int64) error {
 	}
 	if limits.ClientRate > 0 {
 		slowest = min(slowest, limits.ClientRate)
-		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
-		p.client = files.clients.enter(remote.Addr().Unmap())
+		p.client = files.clients.enter(p.remote)
 	}
 	if slowest < math.MaxInt64 {
 		p.piece = min(max(slowest/64, leastPaid), mostPaid)
@@ -112,23 +134,24 @@ func (p *permit) enter(files *Files, r *http.Request, length int64) error {
 // pay waits until n more bytes may be sent. It fails when the client is gone.
 func (p *permit) pay(n int64) error {
 	if p.client != nil {
-		if err := sleep(p.ctx, p.client.clock.take(n, p.files.Limits.ClientRate)); err != nil {
+		if err := p.client.clock.pay(p.ctx, n, p.files.Limits.ClientRate, 0); err != nil {
 			return err
 		}
 	}
-	if p.files != nil && p.files.Limits.Rate > 0 {
-		wait := p.files.pace.take(n, p.files.Limits.Rate)
-		if !p.small {
-			return sleep(p.ctx, wait)
-		}
+	if p.files == nil || p.files.Limits.Rate <= 0 {
+		return nil
 	}
-	return nil
+	ahead := time.Duration(0)
+	if p.small {
+		ahead = smallAhead
+	}
+	return p.files.pace.pay(p.ctx, n, p.files.Limits.Rate, ahead)
 }
 
 // leave gives everything back.
 func (p *permit) leave() {
 	if p.placed {
-		p.files.line.leave()
+		p.files.line.leave(p.remote)
 	}
 	if p.client != nil {
 		p.files.clients.leave(p.client)

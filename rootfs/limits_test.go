@@ -147,7 +147,7 @@ func TestRateAfterAPause(t *testing.T) {
 func TestSmallAnswersGoAheadOfDownloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := sized()
-		files.Limits = rootfs.Limits{Rate: mebi, Downloads: 1}
+		files.Limits = rootfs.Limits{Rate: 8 * mebi, Downloads: 1, ClientDownloads: -1}
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		for range 100 {
@@ -174,6 +174,75 @@ func TestSmallAnswersGoAheadOfDownloads(t *testing.T) {
 		}
 		cancel()
 		group.Wait()
+	})
+}
+
+// Small answers and ranges keep to the rate, too, but for the second by which they
+// go ahead, so they cannot keep downloads away.
+func TestSmallAnswersKeepToTheRate(t *testing.T) {
+	for name, headers := range map[string][]string{"files": nil, "ranges": {"Range", "bytes=1000000-4000000"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files, began := sized(), time.Now()
+				files.Limits = rootfs.Limits{Rate: mebi, Downloads: 1}
+				name, sent := "3M", int64(0)
+				if headers != nil {
+					name = "100M"
+				}
+				var mu sync.Mutex
+				var group sync.WaitGroup
+				for n := range 50 {
+					group.Go(func() {
+						got := fetch(t.Context(), files, fmt.Sprintf("192.0.2.%d", n+1), name, headers...)
+						mu.Lock()
+						defer mu.Unlock()
+						sent += got.bytes
+					})
+				}
+				group.Wait()
+				lasts(t, time.Duration(sent/mebi-1)*time.Second, began)
+				began = time.Now()
+				fetch(t.Context(), files, "192.0.2.99", "10M")
+				lasts(t, 11*time.Second, began)
+			})
+		})
+	}
+}
+
+// What was taken of the rate and not sent is there for others.
+func TestAbortedDownloadsCostNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := sized()
+		files.Limits = rootfs.Limits{Rate: mebi, ClientRate: mebi}
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		for range 300 {
+			group.Go(func() { fetch(ctx, files, "192.0.2.1", "100M") })
+		}
+		time.Sleep(time.Second)
+		cancel()
+		group.Wait()
+		began := time.Now()
+		fetch(t.Context(), files, "192.0.2.2", "10M")
+		lasts(t, 10*time.Second, began)
+	})
+}
+
+// One client cannot take all places, nor the whole line.
+func TestShareOfAClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := sized()
+		files.Limits = rootfs.Limits{Downloads: 2, ClientDownloads: 3, ClientRate: mebi}
+		var group sync.WaitGroup
+		for range 3 {
+			group.Go(func() { fetch(t.Context(), files, "192.0.2.1", "100M") })
+		}
+		synctest.Wait()
+		require.Equal(t, http.StatusServiceUnavailable, fetch(t.Context(), files, "192.0.2.1", "100M").status)
+		require.Equal(t, http.StatusOK, fetch(t.Context(), files, "192.0.2.1", "500").status)
+		require.Equal(t, http.StatusOK, fetch(t.Context(), files, "192.0.2.2", "10M").status)
+		group.Wait()
+		require.Equal(t, http.StatusOK, fetch(t.Context(), files, "192.0.2.1", "10M").status)
 	})
 }
 
@@ -278,7 +347,7 @@ func TestWait(t *testing.T) {
 func TestLineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := sized()
-		files.Limits = rootfs.Limits{Downloads: 2, ClientRate: 1}
+		files.Limits = rootfs.Limits{Downloads: 2, ClientDownloads: -1, ClientRate: 1}
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		for range 2 + 1024 {

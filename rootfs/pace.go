@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -29,8 +30,25 @@ func (c *clock) take(n, rate int64) time.Duration {
 		c.next = earliest
 	}
 	wait := c.next.Sub(now)
-	c.next = c.next.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	c.next = c.next.Add(length(n, rate))
 	return wait
+}
+
+// pay takes n bytes and waits until they may be sent, or leave earlier by ahead. It
+// gives them back, and fails, when ctx ends first.
+func (c *clock) pay(ctx context.Context, n, rate int64, ahead time.Duration) error {
+	err := sleep(ctx, c.take(n, rate)-ahead)
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.next = c.next.Add(-length(n, rate))
+	}
+	return err
+}
+
+// length is how long n bytes take at a rate per second.
+func length(n, rate int64) time.Duration {
+	return time.Duration(float64(n) / float64(rate) * float64(time.Second))
 }
 
 // idle says that the clock is as good as a new one.

@@ -151,7 +151,9 @@ func (c *conn) session(parent context.Context, export *opened, structured bool) 
 	err := t.run()
 	result := Result{Bytes: t.bytes.Load(), Err: err}
 	var failed *backendError
-	switch {
+	switch broken := export.failed.Load(); {
+	case err == nil && broken != nil:
+		result.Err = *broken // its client got NBD_EIO, and went on
 	case err == nil:
 	case parent.Err() != nil:
 		result.Err = ErrServerClosed

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/pojntfx/go-nbd/pkg/backend"
@@ -60,6 +61,8 @@ type opened struct {
 	// If file is not nil, the export lies in it from base on.
 	file *os.File
 	base int64
+
+	failed atomic.Pointer[error] // the first error of reading
 }
 
 // open finds the export of that name and opens it.
@@ -130,6 +133,9 @@ func (o *opened) readAt(p []byte, offset int64) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("nbd: the backend of %.64q panicked: %v", o.name, v)
+		}
+		if err != nil {
+			o.failed.CompareAndSwap(nil, &err)
 		}
 	}()
 	n, err := o.backend.ReadAt(p, offset)

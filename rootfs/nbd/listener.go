@@ -30,6 +30,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, draining <-chan str
 				return fmt.Errorf("nbd: accepting connections on %s: %w", l.Addr(), err)
 			}
 			// A Serve that returned would end the running connections.
+			s.drop(DropAccept, netip.AddrPort{}, err)
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):

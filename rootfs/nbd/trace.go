@@ -52,6 +52,9 @@ const (
 	// DropUnavailable is an export that could not be opened. The client is told
 	// as if there were none.
 	DropUnavailable DropReason = "unavailable"
+	// DropAccept is a connection that could not be accepted, or none for now, for
+	// want of descriptors for example. The error says which.
+	DropAccept DropReason = "accept-failed"
 	// DropShutdown is a connection that had not come to its session when
 	// Shutdown or Close was called.
 	DropShutdown DropReason = "shutdown"
@@ -88,9 +91,10 @@ type Result struct {
 	// Bytes counts the data of the replies that were handed to the connection.
 	// The last of it, a send buffer full, may not have reached the client.
 	Bytes int64
-	// Err is nil when the client ended the session as the protocol wants it;
-	// otherwise why it ended: [ErrStalled], [ErrServerClosed], an error of the
-	// export, or of the connection.
+	// Err is nil when the client ended the session as the protocol wants it and
+	// all it asked for could be read; otherwise why it ended ([ErrStalled],
+	// [ErrServerClosed], an error of the export, or of the connection), or the
+	// first error of the export that a client was told of as NBD_EIO.
 	Err error
 	// Aborted says that Err is the client's doing and no fault of the server.
 	Aborted bool

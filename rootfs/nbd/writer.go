@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// writePiece is what a client must take in stallTime, in bytes.
-const writePiece = 256 << 10
+// writePiece is what a client must take in stallTime, in bytes: the longest reply
+// that is put together leaves in one write.
+const writePiece = bufferSpace
 
 // errNoSendfile says that this file cannot be sent from there.
 var errNoSendfile = errors.New("nbd: the system does not send this file")
@@ -96,7 +97,7 @@ func (w *writer) sendFile(head []byte, offset, n int64) (sent int64, err error) 
 		if w.arm() != nil {
 			break
 		}
-		headLeft, piece, err := f.send(head, offset+sent, min(n-sent, writePiece))
+		headLeft, piece, err := f.send(head, offset+sent, min(n-sent, bufferSize))
 		head = headLeft
 		sent += piece
 		if err == errNoSendfile {
