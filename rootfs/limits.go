@@ -57,8 +57,8 @@ type Limits struct {
 	// Wait is how long a download may wait; then it gets a 503 with Retry-After.
 	// Zero: as long as the client does, and it may be hours for the last of a
 	// storm. Negative: it does not wait at all. No more than 1,024 downloads
-	// wait, whatever this says: a waiting one holds a connection, and its memory
-	// (some 20 KiB).
+	// wait, whatever this says: a waiting one holds a connection with its memory
+	// (some 20 KiB), and the file that it has opened.
 	Wait time.Duration
 }
 

@@ -150,14 +150,12 @@ func (c *conn) session(parent context.Context, export *opened, structured bool) 
 	t := newTransmission(c, export, structured)
 	err := t.run()
 	result := Result{Bytes: t.bytes.Load(), Err: err}
-	var failed *backendError
 	switch broken := export.failed.Load(); {
-	case err == nil && broken != nil:
-		result.Err = *broken // its client got NBD_EIO, and went on
-	case err == nil:
-	case parent.Err() != nil:
+	case err != nil && parent.Err() != nil:
 		result.Err = ErrServerClosed
-	case errors.As(err, &failed):
+	case broken != nil:
+		result.Err = *broken // its client got NBD_EIO, whatever it did then
+	case err == nil:
 	default:
 		result.Aborted = true
 		if errors.Is(err, io.EOF) {

@@ -135,7 +135,7 @@ func (t *transmission) copyPieces(r request, done int) error {
 	for done < int(r.length) {
 		p := t.buffer[:min(bufferSize, int(r.length)-done)]
 		if err := t.export.readAt(p, int64(r.offset)+int64(done)); err != nil {
-			return &backendError{err}
+			return err
 		}
 		if err := t.w.write(p); err != nil {
 			return err

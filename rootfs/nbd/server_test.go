@@ -219,11 +219,13 @@ func TestAcceptTriesAgain(t *testing.T) {
 		t.Run(err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &failingListener{newMemListener(), 20, err}
-				runOn(t, disk(), l)
+				s := disk()
+				runOn(t, s, l)
 				c := l.dial(t)
 				c.greet(cFixed)
 				c.open("disk")
 				c.alive(false)
+				require.EqualValues(t, 20, s.Drops()[DropAccept])
 			})
 		})
 	}
@@ -295,7 +297,9 @@ func TestConnectionsPerClient(t *testing.T) {
 	addr := start(t, s)
 	var clients []*client
 	for range 3 {
-		clients = append(clients, session(t, addr, false))
+		c := session(t, addr, false)
+		c.alive(false) // answers come when it counts as a session
+		clients = append(clients, c)
 	}
 	dial(t, addr).requireClosed()
 	require.EqualValues(t, 1, s.Drops()[DropLimit])

@@ -12,7 +12,7 @@ import (
 var ErrServerClosed = lifecycle.ErrServerClosed
 
 // ErrStalled is the error of a session whose client took less than 256 KiB of a
-// reply in 15 minutes.
+// reply in 12 to 15 minutes.
 var ErrStalled = errors.New("nbd: the client does not take its replies")
 
 // errGone is the error of a session whose client closed its connection.

@@ -25,14 +25,6 @@ const (
 	maxHelpersInAll = 64
 )
 
-// backendError is a failure of an export, after the header of its reply has
-// left.
-type backendError struct{ err error }
-
-func (e *backendError) Error() string { return e.err.Error() }
-
-func (e *backendError) Unwrap() error { return e.err }
-
 // transmission is the session of one connection (doc/proto.md, Transmission).
 // Its own goroutine reads the requests, answers short ones into one buffer,
 // which leaves when no further request has arrived, and gives long ones to

@@ -342,6 +342,29 @@ func TestN040_BackendErrors(t *testing.T) {
 	}
 }
 
+// A broken disk is told of, however the client takes its NBD_EIO.
+func TestReadErrorsAreReported(t *testing.T) {
+	for name, leave := range map[string]func(*client){
+		"goodbye": func(c *client) { c.put(command(0, kDisc, 0, 0, 0)) },
+		"gone":    func(*client) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Server{Exports: []Export{exportOf("disk", ReaderAt(readerFunc(func([]byte, int64) (int, error) {
+				return 0, errBroken
+			}), diskSize))}}
+			r := record(s)
+			c := session(t, start(t, s), false)
+			_, errno := c.read(false, 0, 512)
+			require.EqualValues(t, eIO, errno)
+			leave(c)
+			c.Close()
+			result := <-r.done
+			require.ErrorIs(t, result.Err, errBroken)
+			require.False(t, result.Aborted)
+		})
+	}
+}
+
 // io.EOF with the last bytes is what io.ReaderAt allows.
 func TestN040_EndOfFileWithTheLastBytes(t *testing.T) {
 	s := &Server{Exports: []Export{exportOf("disk", ReaderAt(readerFunc(func(p []byte, off int64) (int, error) {
