@@ -17,6 +17,9 @@ type BootFile struct {
 	Name string
 	// ServerAddr is the TFTP server; zero: [Request.ServerAddr].
 	ServerAddr netip.Addr
+	// Style, if set, is how this machine is told, whatever its quirks say. It has
+	// a meaning for clients of Kind PXE only.
+	Style Style
 	// Options are sent whether the client asks for them or not, and replace
 	// what the server would send itself under the same codes: 43, 60, 66, 67
 	// and 175 among them.
@@ -69,7 +72,11 @@ func addBootFile(reply *dhcpv4.DHCPv4, r *Request, f *BootFile) error {
 	}
 	switch r.Client.Kind {
 	case PXE:
-		addPXE(reply, r)
+		style := f.Style
+		if style == 0 {
+			style = r.Client.Style
+		}
+		addPXE(reply, style)
 	case HTTPBoot:
 		// Firmware ignores an offer without it (UEFI 2.10 section 24.7).
 		reply.Options[60] = []byte(classHTTP)
@@ -86,19 +93,13 @@ const (
 	ipxeNoPXEDHCP       = 176 // sub-option of 175
 )
 
-// addPXE adds what PXE firmware takes as a sign that this offer is for it.
-//
-// A BIOS ROM gets the vendor class and, in option 43, the word that the boot
-// file is to be used directly. UEFI gets neither from a server that also gives
-// the address: EDK2 (PxeBcParseDhcp4Packet) takes an offer with the class but
-// without discovery options for one of a BINL server, whatever file it names,
-// and asks port 4011; an offer without the class it takes for plain DHCP with
-// a boot file, as which most UEFI machines are booted today, and several
-// firmwares stumble over option 43.
-func addPXE(reply *dhcpv4.DHCPv4, r *Request) {
-	if r.Client.HasArch && r.Client.Arch != ArchBIOS {
-		return
+// addPXE adds what PXE firmware takes as a sign that this offer is for it, see
+// [QuirkTable] for who needs what.
+func addPXE(reply *dhcpv4.DHCPv4, style Style) {
+	if style&StyleClass != 0 {
+		reply.Options[60] = []byte(classPXE)
 	}
-	reply.Options[60] = []byte(classPXE)
-	reply.Options[43] = []byte{pxeDiscoveryControl, 1, pxeUseBootFile, optionEnd}
+	if style&StyleDirect != 0 {
+		reply.Options[43] = []byte{pxeDiscoveryControl, 1, pxeUseBootFile, optionEnd}
+	}
 }

@@ -21,9 +21,12 @@ const (
 	HTTPBoot
 	// IPXE is iPXE, in a ROM or loaded before: it runs a script.
 	IPXE
+	// UBoot is U-Boot, which reads the boot file from the header of a reply only
+	// and fetches a menu in the language of pxelinux by itself.
+	UBoot
 )
 
-// String returns "plain", "pxe", "httpboot" or "ipxe".
+// String returns "plain", "pxe", "httpboot", "ipxe" or "u-boot".
 func (k Kind) String() string {
 	switch k {
 	case Plain:
@@ -34,6 +37,8 @@ func (k Kind) String() string {
 		return "httpboot"
 	case IPXE:
 		return "ipxe"
+	case UBoot:
+		return "u-boot"
 	}
 	return "unknown"
 }
@@ -53,6 +58,9 @@ type Client struct {
 	// client's bytes: quote them before logging.
 	VendorClass string
 	UserClass   string
+	// Style is how this client is told its boot file, by the quirks that apply
+	// to it; [BootFile] may say otherwise.
+	Style Style
 }
 
 const (

@@ -12,9 +12,14 @@ const (
 	FamilyIPXE
 	// FamilyGRUB reads grub/grub.cfg.
 	FamilyGRUB
+	// FamilyUBoot is U-Boot itself, which reads pxelinux.cfg/… without a loader.
+	FamilyUBoot
+	// FamilyRaspberryPi is the firmware of a Raspberry Pi, which fetches its own
+	// second stage, config.txt and kernel by their fixed names.
+	FamilyRaspberryPi
 )
 
-// String returns "pxelinux", "ipxe" or "grub".
+// String returns "pxelinux", "ipxe", "grub", "u-boot" or "raspberry-pi".
 func (f Family) String() string {
 	switch f {
 	case FamilyPXELinux:
@@ -23,6 +28,10 @@ func (f Family) String() string {
 		return "ipxe"
 	case FamilyGRUB:
 		return "grub"
+	case FamilyUBoot:
+		return "u-boot"
+	case FamilyRaspberryPi:
+		return "raspberry-pi"
 	}
 	return "unknown"
 }

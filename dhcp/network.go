@@ -11,13 +11,30 @@ import (
 // where none is wanted takes a network down.
 type Mode int
 
-// Full is a DHCP server that gives out addresses.
-const Full Mode = 1
+const (
+	// Full is a DHCP server: it gives out addresses, and tells machines what to
+	// boot.
+	Full Mode = iota + 1
+	// Proxy is a proxyDHCP server (PXE 2.1 section 2.2.3): another server gives
+	// out the addresses, this one tells machines that boot over the network what
+	// to boot, on port 67 and, where firmware asks again there, on port 4011.
+	// Everybody else it leaves alone.
+	Proxy
+	// BootServer is a PXE boot server (PXE 2.1 section 2.2.4): it answers on port
+	// 4011 only, to machines that another server's options send there.
+	BootServer
+)
 
-// String returns "full", or a number for a Mode that does not exist.
+// String returns "full", "proxy" or "boot server", and a number for a Mode that
+// does not exist.
 func (m Mode) String() string {
-	if m == Full {
+	switch m {
+	case Full:
 		return "full"
+	case Proxy:
+		return "proxy"
+	case BootServer:
+		return "boot server"
 	}
 	return fmt.Sprintf("mode %d", int(m))
 }
@@ -32,9 +49,19 @@ type Network struct {
 	// asks the conn for each packet, which needs an [AddrLister], and follows
 	// an interface whose address changes.
 	Addr netip.Prefix
+	// Subnet makes this the network of clients that reach us through relays only:
+	// those whose relay's address, or the subnet that the relay selects, lies in
+	// it. Addr must not be set then; our address is the one that the relay asked,
+	// and Interface, if set, the one that its packets must come in on.
+	Subnet netip.Prefix
+	// Link names the physical network. Networks with the same Link, and those on
+	// the same Interface, share it: a client there may get a lease from any of
+	// them, in the order of [Server.Networks]. Empty: what Interface says.
+	Link string
 	// Mode must be set.
 	Mode Mode
-	// Leases decides who gets which address. It is required in mode Full.
+	// Leases decides who gets which address. It is required in mode Full, and has
+	// no meaning in the others.
 	Leases LeasePolicy
 	// Routers and DNS are IPv4 addresses, best first (options 3 and 6); empty:
 	// the options are not sent.

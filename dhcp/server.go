@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,12 @@ type Server struct {
 	// concurrently for different clients, and should answer within a second:
 	// iPXE waits for two.
 	BootFile func(ctx context.Context, r *Request) (*BootFile, error)
+	// Quirks are rows that come before those of [QuirkTable].
+	Quirks []Quirk
+	// Classify, if set, may correct what a client was taken for, before quirks are
+	// looked up and anybody is asked about it. It must not keep r, whose Client is
+	// not set yet, and answers at once.
+	Classify func(r *Request, c Client) Client
 	// ServerPort is the port that replies come from when they are sent as
 	// frames, ClientPort the one that clients listen on and RelayPort the one
 	// that relays listen on. Zero: 67, 68 and 67.
@@ -159,8 +166,25 @@ func (s *Server) newRequest(p []byte, from netip.AddrPort, to netip.Addr, ifname
 	if reason, err := s.locate(r, lister); reason != "" {
 		return r, reason, err
 	}
-	r.Client = classify(d.packet)
+	r.Client = s.client(r)
 	return r, "", nil
+}
+
+// client says what kind of client sent r, and how it is to be treated.
+func (s *Server) client(r *Request) Client {
+	c := classify(r.Packet)
+	if s.Classify != nil {
+		c = s.Classify(r, c)
+	}
+	if c.Kind != PXE {
+		return c
+	}
+	q := quirkOf(append(slices.Clip(s.Quirks), QuirkTable()...), c, r.HardwareAddr().String())
+	c.Style = q.Style
+	if q.As != nil {
+		c.Arch, c.HasArch = *q.As, true
+	}
+	return c
 }
 
 // handle answers one request. The dispatcher calls it.
