@@ -23,6 +23,9 @@ import (
 type Sockets struct {
 	// DHCP receives what clients send to UDP port 67.
 	DHCP net.PacketConn
+	// PXE receives what clients send to UDP port 4011: networks in the modes Proxy
+	// and BootServer need it.
+	PXE net.PacketConn
 	// TFTP receives what clients send to UDP port 69.
 	TFTP net.PacketConn
 	// OpenTransfer opens the socket of one TFTP transfer (its TID), on the
@@ -38,11 +41,10 @@ type Sockets struct {
 // Close closes the sockets that are there.
 func (s Sockets) Close() error {
 	var errs []error
-	if s.DHCP != nil {
-		errs = append(errs, s.DHCP.Close())
-	}
-	if s.TFTP != nil {
-		errs = append(errs, s.TFTP.Close())
+	for _, conn := range []net.PacketConn{s.DHCP, s.PXE, s.TFTP} {
+		if conn != nil {
+			errs = append(errs, conn.Close())
+		}
 	}
 	for _, l := range []net.Listener{s.HTTP, s.HTTPS, s.NBD} {
 		if l != nil {

@@ -10,6 +10,7 @@ import (
 const (
 	dhcpServerPort = 67
 	dhcpClientPort = 68
+	pxePort        = 4011
 	tftpPort       = 69
 	httpPort       = 80
 	httpsPort      = 443
@@ -17,7 +18,7 @@ const (
 )
 
 // Sockets puts a boot server's computer on the segment and opens what it serves
-// on: DHCP on port 67, TFTP on 69, HTTP on 80, HTTPS on 443 and NBD on 10809, at
+// on: DHCP on port 67 and 4011, TFTP on 69, HTTP on 80, HTTPS on 443 and NBD on 10809, at
 // the address of prefix, such as "192.0.2.1/24". Its interface is called eth0; for another name, or several
 // interfaces, use Host and its Sockets.
 //
@@ -28,7 +29,7 @@ const (
 //
 // works as it stands.
 func (s *Segment) Sockets(prefix string) struct {
-	DHCP, TFTP       net.PacketConn
+	DHCP, PXE, TFTP  net.PacketConn
 	OpenTransfer     func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.PacketConn, error)
 	HTTP, HTTPS, NBD net.Listener
 } {
@@ -38,13 +39,13 @@ func (s *Segment) Sockets(prefix string) struct {
 
 // Sockets opens what a boot server serves on, on this host; see Segment.Sockets.
 func (h *Host) Sockets() struct {
-	DHCP, TFTP       net.PacketConn
+	DHCP, PXE, TFTP  net.PacketConn
 	OpenTransfer     func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.PacketConn, error)
 	HTTP, HTTPS, NBD net.Listener
 } {
 	h.t.Helper()
 	var s struct {
-		DHCP, TFTP       net.PacketConn
+		DHCP, PXE, TFTP  net.PacketConn
 		OpenTransfer     func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.PacketConn, error)
 		HTTP, HTTPS, NBD net.Listener
 	}
@@ -58,7 +59,12 @@ func (h *Host) Sockets() struct {
 		h.t.Fatalf("pxetest: %v", err)
 		return s
 	}
-	s.DHCP, s.TFTP = dhcp, tftp
+	pxe, err := h.ListenPacket(netip.AddrPortFrom(netip.IPv4Unspecified(), pxePort))
+	if err != nil {
+		h.t.Fatalf("pxetest: %v", err)
+		return s
+	}
+	s.DHCP, s.PXE, s.TFTP = dhcp, pxe, tftp
 	for port, listener := range map[uint16]*net.Listener{httpPort: &s.HTTP, httpsPort: &s.HTTPS, nbdPort: &s.NBD} {
 		*listener, err = h.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port))
 		if err != nil {
