@@ -12,6 +12,12 @@ import (
 // answer decides what a request gets. A nil reply with an empty reason is a
 // request that was acted upon and has no reply by the protocol.
 func (s *Server) answer(ctx context.Context, r *Request) (*dhcpv4.DHCPv4, DropReason, error) {
+	switch {
+	case r.PXEPort:
+		return s.bootServer(ctx, r)
+	case r.Network.Mode != Full:
+		return s.proxy(ctx, r)
+	}
 	switch r.Type() {
 	case dhcpv4.MessageTypeDiscover:
 		lease, err := r.Network.Leases.Discover(ctx, r)
@@ -92,12 +98,9 @@ func (s *Server) grant(ctx context.Context, r *Request, t dhcpv4.MessageType, le
 		return nil, Error, err
 	}
 	r.YourAddr = lease.Prefix().Addr()
-	if r.Client.Kind == Plain || s.BootFile == nil {
-		return reply, "", nil
-	}
-	file, err := s.BootFile(ctx, r)
+	file, err := s.bootFile(ctx, r)
 	if err != nil {
-		return nil, Error, fmt.Errorf("boot file: %w", err)
+		return nil, Error, err
 	}
 	if file == nil {
 		return reply, "", nil
@@ -105,7 +108,22 @@ func (s *Server) grant(ctx context.Context, r *Request, t dhcpv4.MessageType, le
 	if err := addBootFile(reply, r, file); err != nil {
 		return nil, Error, fmt.Errorf("boot file %q: %w", file.Name, err)
 	}
+	if err := addResolver(reply, r, file); err != nil {
+		return nil, Error, fmt.Errorf("boot file %q: %w", file.Name, err)
+	}
 	return reply, "", nil
+}
+
+// bootFile asks what a machine boots; nil: nothing.
+func (s *Server) bootFile(ctx context.Context, r *Request) (*BootFile, error) {
+	if r.Client.Kind == Plain || s.BootFile == nil {
+		return nil, nil
+	}
+	file, err := s.BootFile(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("boot file: %w", err)
+	}
+	return file, nil
 }
 
 // giveBack handles DHCPRELEASE and DHCPDECLINE, which have no reply.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -16,7 +17,8 @@ func benchmarkRequests(b *testing.B, s *Server, packets [][]byte, want dhcpv4.Me
 	from := netip.MustParseAddrPort("0.0.0.0:68")
 	i := 0
 	for b.Loop() {
-		r, reason, err := s.newRequest(packets[i%len(packets)], from, netip.Addr{}, "eth1", nil)
+		r := &Request{Interface: "eth1", Source: from, Received: time.Now()}
+		reason, err := s.read(r, packets[i%len(packets)], nil)
 		if reason != "" {
 			b.Fatal(reason, err)
 		}
@@ -74,7 +76,8 @@ func BenchmarkDiscoverOfAFullPool(b *testing.B) {
 	packet := discover(mac(1)).ToBytes()
 	b.ReportAllocs()
 	for b.Loop() {
-		r, _, _ := s.newRequest(packet, netip.AddrPort{}, netip.Addr{}, "eth1", nil)
+		r := &Request{Interface: "eth1", Received: time.Now()}
+		_, _ = s.read(r, packet, nil)
 		if _, reason, _ := s.answer(context.Background(), r); reason != NoAddress {
 			b.Fatal(reason)
 		}

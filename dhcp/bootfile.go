@@ -20,6 +20,10 @@ type BootFile struct {
 	// Style, if set, is how this machine is told, whatever its quirks say. It has
 	// a meaning for clients of Kind PXE only.
 	Style Style
+	// Item is the type of PXE boot item that this is ([PXEServer]): at port 4011
+	// a client that asks for another one gets no reply. 0 is what all ask for
+	// that are not sent by a menu; see [Request.BootItem].
+	Item uint16
 	// Options are sent whether the client asks for them or not, and replace
 	// what the server would send itself under the same codes: 43, 60, 66, 67
 	// and 175 among them.
@@ -34,10 +38,11 @@ func (f *BootFile) check(c Client) error {
 	if len(f.Name) > 255 {
 		return fmt.Errorf("dhcp: boot file name of %d bytes; an option holds 255", len(f.Name))
 	}
-	for i := range len(f.Name) {
-		if f.Name[i] < ' ' || f.Name[i] > '~' {
-			return fmt.Errorf("dhcp: boot file name %q has a byte that is not printable ASCII", f.Name)
-		}
+	if !printable(f.Name) {
+		return fmt.Errorf("dhcp: boot file name %q has a byte that is not printable ASCII", f.Name)
+	}
+	if c.Kind == UBoot && len(f.Name) >= fileLen {
+		return fmt.Errorf("dhcp: boot file name of %d bytes; U-Boot reads it from the header, which holds %d", len(f.Name), fileLen-1)
 	}
 	if c.Kind == HTTPBoot && !isURL(f.Name) {
 		return fmt.Errorf("dhcp: boot file %q for UEFI HTTP Boot is not an absolute URL", f.Name)
@@ -72,34 +77,73 @@ func addBootFile(reply *dhcpv4.DHCPv4, r *Request, f *BootFile) error {
 	}
 	switch r.Client.Kind {
 	case PXE:
-		style := f.Style
-		if style == 0 {
-			style = r.Client.Style
+		if err := addPXE(reply, f.style(r)); err != nil {
+			return err
 		}
-		addPXE(reply, style)
 	case HTTPBoot:
 		// Firmware ignores an offer without it (UEFI 2.10 section 24.7).
 		reply.Options[60] = []byte(classHTTP)
 	case IPXE:
-		// iPXE waits two seconds for a proxy unless it is told that none comes.
-		reply.Options[175] = []byte{ipxeNoPXEDHCP, 1, 1}
+		if addrOf(reply.YourIPAddr).IsValid() {
+			// iPXE waits two seconds for a proxy unless whoever gives the
+			// address tells it that none comes.
+			reply.Options[175] = []byte{ipxeNoPXEDHCP, 1, 1}
+		}
 	}
 	return mergeOptions(reply.Options, f.Options, nil)
 }
 
-const (
-	pxeDiscoveryControl = 6   // sub-option of 43 (PXE 2.1 table 2-3)
-	pxeUseBootFile      = 8   // its bit 3: no discovery, boot the file named here
-	ipxeNoPXEDHCP       = 176 // sub-option of 175
-)
+const ipxeNoPXEDHCP = 176 // sub-option of 175
+
+// raspberryPi is a menu of one item, which the ROM of a Raspberry Pi looks for
+// by its text; it then fetches what it wants by names of its own.
+const raspberryPi = "\x06\x01\x03" + "\x0a\x04\x00PXE" + "\x09\x14\x00\x00\x11Raspberry Pi Boot" + "\xff"
+
+// style is how the client of r is told its boot file.
+func (f *BootFile) style(r *Request) Style {
+	if f.Style != 0 {
+		return f.Style
+	}
+	return r.Client.Style
+}
 
 // addPXE adds what PXE firmware takes as a sign that this offer is for it, see
 // [QuirkTable] for who needs what.
-func addPXE(reply *dhcpv4.DHCPv4, style Style) {
-	if style&StyleClass != 0 {
+func addPXE(reply *dhcpv4.DHCPv4, style Style) error {
+	if style&(StyleClass|StyleRaspberryPi) != 0 {
 		reply.Options[60] = []byte(classPXE)
 	}
-	if style&StyleDirect != 0 {
-		reply.Options[43] = []byte{pxeDiscoveryControl, 1, pxeUseBootFile, optionEnd}
+	switch {
+	case style&StyleRaspberryPi != 0:
+		reply.Options[43] = []byte(raspberryPi)
+	case style&StyleDirect != 0:
+		reply.Options[43] = []byte{pxeDiscoveryControl, 1, byte(PXEUseBootFile), optionEnd}
 	}
+	if style&StyleNUL != 0 {
+		if reply.Options[67] = append(reply.Options[67], 0); len(reply.Options[67]) > 255 {
+			return errors.New("dhcp: the boot file name has no room for the NUL of StyleNUL; an option holds 255 bytes")
+		}
+	}
+	return nil
+}
+
+// addResolver adds DNS servers, asked for or not, to the reply to UEFI HTTP Boot
+// whose URL has a host name (UEFI 2.10 section 24.7): firmware takes them from
+// the same offer or fails without a word.
+func addResolver(reply *dhcpv4.DHCPv4, r *Request, f *BootFile) error {
+	if r.Client.Kind != HTTPBoot || len(reply.Options[6]) > 0 {
+		return nil
+	}
+	u, err := url.Parse(f.Name)
+	if err != nil {
+		return err // cannot be: it was checked
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return nil
+	}
+	if len(r.Network.DNS) == 0 {
+		return fmt.Errorf("dhcp: UEFI HTTP Boot needs a DNS server for the host name %q; set Network.DNS, or name the host by its address", u.Hostname())
+	}
+	reply.Options[6] = joinAddrs(r.Network.DNS)
+	return nil
 }

@@ -36,6 +36,7 @@ type likeness struct {
 	messageType                      dhcpv4.MessageType
 	relay, ciaddr, requested, server netip.Addr
 	ifname                           string
+	pxePort                          bool
 }
 
 func likenessOf(r *Request) likeness {
@@ -43,7 +44,7 @@ func likenessOf(r *Request) likeness {
 		xid: r.Packet.TransactionID, messageType: r.Type(),
 		relay: r.RelayAddr(), ciaddr: addrOf(r.Packet.ClientIPAddr),
 		requested: optionAddr(r.Packet, dhcpv4.OptionRequestedIPAddress), server: r.serverOption(),
-		ifname: r.Interface,
+		ifname: r.Interface, pxePort: r.PXEPort,
 	}
 }
 

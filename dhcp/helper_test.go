@@ -121,10 +121,22 @@ func askRaw(t testing.TB, s *Server, raw []byte) result {
 	return askFrom(t, s, raw, netip.MustParseAddrPort("0.0.0.0:68"), netip.Addr{}, "eth1", nil)
 }
 
-func askFrom(t testing.TB, s *Server, raw []byte, from netip.AddrPort, to netip.Addr, ifname string, lister AddrLister) (x result) {
+func askFrom(t testing.TB, s *Server, raw []byte, from netip.AddrPort, to netip.Addr, ifname string, lister AddrLister) result {
 	t.Helper()
-	x.r, x.reason, x.err = s.newRequest(raw, from, to, ifname, lister)
-	if x.reason != "" {
+	return askRequest(t, s, raw, &Request{Interface: ifname, Source: from, Destination: to, Received: time.Now()}, lister)
+}
+
+// askPXE takes a packet to port 4011 of our address on eth1.
+func askPXE(t testing.TB, s *Server, p *dhcpv4.DHCPv4, from string) result {
+	t.Helper()
+	r := &Request{Interface: "eth1", Source: netip.MustParseAddrPort(from), Destination: addr(serverIP), PXEPort: true, Received: time.Now()}
+	return askRequest(t, s, p.ToBytes(), r, nil)
+}
+
+func askRequest(t testing.TB, s *Server, raw []byte, r *Request, lister AddrLister) (x result) {
+	t.Helper()
+	x.r = r
+	if x.reason, x.err = s.read(r, raw, lister); x.reason != "" {
 		return x
 	}
 	reply, reason, err := s.answer(context.Background(), x.r)
@@ -137,7 +149,7 @@ func askFrom(t testing.TB, s *Server, raw []byte, from netip.AddrPort, to netip.
 		x.reason = NoRoom
 		return x
 	}
-	x.d = s.route(x.r, reply)
+	x.d = s.deliver(x.r, reply)
 	lint(t, x.raw, raw)
 	x.reply, err = dhcpv4.FromBytes(x.raw)
 	require.NoError(t, err)

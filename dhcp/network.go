@@ -60,8 +60,9 @@ type Network struct {
 	Link string
 	// Mode must be set.
 	Mode Mode
-	// Leases decides who gets which address. It is required in mode Full, and has
-	// no meaning in the others.
+	// Leases decides who gets which address. It is required in mode Full, and
+	// refused in the others, as are Routers, DNS, Domain, Options and
+	// Authoritative: who sets them expects what another server is there for.
 	Leases LeasePolicy
 	// Routers and DNS are IPv4 addresses, best first (options 3 and 6); empty:
 	// the options are not sent.
@@ -73,7 +74,8 @@ type Network struct {
 	// ServerAddr, if set, is given to clients as the address of the boot server
 	// (siaddr, option 66, [Request.ServerAddr]) in place of our own: for a
 	// server behind NAT, in a container, or with its files on another host. It
-	// is not option 54: renewals still come to us.
+	// is not option 54, nor the address that firmware asks at port 4011 after an
+	// OFFER of ours: renewals and such questions still come to us.
 	ServerAddr netip.Addr
 	// Options are further options for clients of this network. A client that
 	// sends a list of what it wants (option 55) gets those on the list, one

@@ -105,10 +105,29 @@ func addNetwork(p *dhcpv4.DHCPv4, r *Request, prefix netip.Prefix) error {
 	if slices.Contains(r.Packet.Options.Get(dhcpv4.OptionParameterRequestList), 28) && p.Options[28] == nil {
 		p.Options[28] = broadcastOf(prefix).AsSlice()
 	}
+	echoMachineID(p, r)
+	return nil
+}
+
+// echoMachineID returns option 97 (RFC 4578 section 2.3).
+func echoMachineID(p *dhcpv4.DHCPv4, r *Request) {
 	if id := machineID(r.Packet.Options.Get(dhcpv4.OptionClientMachineIdentifier)); id != nil {
 		p.Options[97] = id
 	}
-	return nil
+}
+
+// newBootReply starts the OFFER or ACK of a server that gives no address: there
+// is neither a lease in it nor anything of the network (PXE 2.1 section 2.2.3),
+// but the class without which firmware does not take it for an answer.
+func newBootReply(r *Request, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	p := newReply(r, t)
+	p.ServerIPAddr = r.ServerAddr.AsSlice()
+	p.Options[60] = []byte(classPXE)
+	if r.Client.Kind == HTTPBoot {
+		p.Options[60] = []byte(classHTTP)
+	}
+	echoMachineID(p, r)
+	return p
 }
 
 // wanted tells which options the client asks for: those of option 55, all if it

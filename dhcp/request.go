@@ -42,9 +42,13 @@ type Request struct {
 	// ServerAddr is our address as this client reaches it, to be put into
 	// boot URLs and into siaddr: Network.ServerAddr if set, else ServerID.
 	ServerAddr netip.Addr
+	// PXEPort says that the packet came in at port 4011 ([Server.ServePXE]).
+	PXEPort bool
 	// YourAddr is the address about to be offered or acknowledged. It is set
 	// when the boot file hook and the trace hooks Sending and Sent are called;
-	// it is the zero Addr before, and for a NAK and an INFORM.
+	// it is the zero Addr before, and for a NAK and an INFORM. Where we give no
+	// address it is the one that the client has: at port 4011 that is known from
+	// the start, to a proxy's OFFER hardly ever.
 	YourAddr netip.Addr
 	// Received is when the packet was read.
 	Received time.Time

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pxekit/pxe/internal/drop"
@@ -27,12 +28,14 @@ const defaultMaxClients = 1024
 type Server struct {
 	// Networks are the networks to serve, at least one.
 	Networks []Network
-	// BootFile is asked what a machine boots, for each DISCOVER and REQUEST of
-	// a client whose Kind is not Plain and that gets a lease; nil, the field or
-	// its result: nothing, and the client gets its address all the same. An
-	// error means that the client gets no reply and tries again. It is called
-	// concurrently for different clients, and should answer within a second:
-	// iPXE waits for two.
+	// BootFile is asked what a machine boots, for each packet of a client whose
+	// Kind is not Plain that is to be answered: on a network of mode Full one
+	// that gets a lease, on others each DISCOVER, and each packet at port 4011.
+	// A nil result means nothing: the client gets its address all the same, and
+	// no reply where we give no address. An error means that the client gets no
+	// reply and tries again. It is called concurrently for different clients,
+	// and should answer within a second: iPXE waits for two. The modes Proxy and
+	// BootServer need it.
 	BootFile func(ctx context.Context, r *Request) (*BootFile, error)
 	// Quirks are rows that come before those of [QuirkTable].
 	Quirks []Quirk
@@ -53,6 +56,7 @@ type Server struct {
 	Logger *slog.Logger
 
 	state    lifecycle.State
+	pxePorts atomic.Int32 // how many calls of ServePXE are serving
 	drops    drop.Counts[DropReason]
 	dispatch dispatcher
 }
@@ -62,6 +66,7 @@ type serving struct {
 	server *Server
 	conn   *upgraded
 	ctx    context.Context
+	pxe    bool // conn is on port 4011
 	work   sync.WaitGroup
 }
 
@@ -80,7 +85,9 @@ type serving struct {
 // A panic in a policy or a hook is not recovered: a lease policy that has
 // broken half-way may give an address twice, which is worse than a server that
 // stops and is started again.
-func (s *Server) Serve(conn net.PacketConn) error {
+func (s *Server) Serve(conn net.PacketConn) error { return s.serve(conn, false) }
+
+func (s *Server) serve(conn net.PacketConn, pxe bool) error {
 	defer func() { _ = conn.Close() }() // again after kill, and then useless
 	c := upgrade(conn)
 	if err := s.validateFor(c); err != nil {
@@ -100,7 +107,11 @@ func (s *Server) Serve(conn net.PacketConn) error {
 	defer run.End()
 	ctx, cancel := context.WithCancel(run.Context())
 	defer cancel()
-	on := &serving{server: s, conn: c, ctx: ctx}
+	on := &serving{server: s, conn: c, ctx: ctx, pxe: pxe}
+	if pxe {
+		s.pxePorts.Add(1)
+		defer s.pxePorts.Add(-1)
+	}
 	err = on.loop(run.Draining())
 	if !errors.Is(err, ErrServerClosed) {
 		cancel() // the socket is gone: nothing that a policy still does can be told
@@ -142,7 +153,8 @@ func (on *serving) loop(stopped <-chan struct{}) error {
 // receive decodes and classifies a packet, and hands it on.
 func (on *serving) receive(p []byte, from netip.AddrPort, to netip.Addr, ifname string) {
 	s := on.server
-	r, reason, err := s.newRequest(p, from, to, ifname, on.conn.lister)
+	r := &Request{Interface: ifname, Source: from, Destination: to, PXEPort: on.pxe, Received: time.Now()}
+	reason, err := s.read(r, p, on.conn.lister)
 	if reason == "" {
 		reason = s.dispatch.submit(r, on, s.maxClients())
 	}
@@ -151,23 +163,26 @@ func (on *serving) receive(p []byte, from netip.AddrPort, to netip.Addr, ifname 
 	}
 }
 
-// newRequest makes a Request of a packet. With a reason to drop it, only those
-// fields of the Request are set that were reached.
-func (s *Server) newRequest(p []byte, from netip.AddrPort, to netip.Addr, ifname string, lister AddrLister) (*Request, DropReason, error) {
-	r := &Request{Interface: ifname, Source: from, Destination: to, Received: time.Now()}
+// read decodes a packet, and fills r, which has what the conn told. With a reason
+// to drop it, only those fields are set that were reached.
+func (s *Server) read(r *Request, p []byte, lister AddrLister) (DropReason, error) {
 	d, reason, err := decode(p)
 	if reason != "" {
-		return r, reason, err
+		return reason, err
 	}
 	if d.tolerated {
 		s.drops.Add(RFCViolation)
 	}
 	r.Packet, r.chaddr = d.packet, d.chaddr
-	if reason, err := s.locate(r, lister); reason != "" {
-		return r, reason, err
+	locate := s.locate
+	if r.PXEPort {
+		locate = s.locatePXE
+	}
+	if reason, err := locate(r, lister); reason != "" {
+		return reason, err
 	}
 	r.Client = s.client(r)
-	return r, "", nil
+	return unwanted(r), nil
 }
 
 // client says what kind of client sent r, and how it is to be treated.
@@ -213,7 +228,7 @@ func (on *serving) handle(r *Request) {
 	if s.Trace != nil && s.Trace.Sending != nil {
 		s.Trace.Sending(r, reply)
 	}
-	d, err := on.conn.send(b, s.route(r, reply), portOr(s.ServerPort, defaultServerPort))
+	d, err := on.conn.send(b, s.deliver(r, reply), portOr(s.ServerPort, defaultServerPort))
 	if err != nil {
 		s.dropped(Error, r, err)
 		return

@@ -12,7 +12,9 @@ import (
 // different clients, and should return at once.
 type Trace struct {
 	// Received is called for each packet that is about to be answered or acted
-	// upon. What is thrown away before shows up in Dropped only.
+	// upon, and for each REQUEST at port 67 where another server gives out the
+	// addresses: it has no answer of ours and is no drop, but tells what address
+	// the client takes. What is thrown away before shows up in Dropped only.
 	Received func(*Request)
 	// Sending is called when a reply is about to be written: what must be known
 	// before the client acts on its lease is noted here.
@@ -73,7 +75,8 @@ const (
 	// the end, or a length that an option of this code cannot have.
 	Malformed DropReason = "malformed"
 	// NotForUs: came in on an interface that is not configured, or is meant
-	// for another server.
+	// for another server, as is what clients that do not boot over the network
+	// send where we give no address.
 	NotForUs DropReason = "not-for-us"
 	// RFCViolation: a packet that no client may send. Two violations are
 	// counted here and answered all the same: a missing END option, and option
@@ -86,7 +89,8 @@ const (
 	// LimitExceeded: this one client has too many packets waiting, or has
 	// declined too many addresses.
 	LimitExceeded DropReason = "limit-exceeded"
-	// Policy: the lease policy, or the lack of a lease, says no.
+	// Policy: the lease policy, or the lack of a lease, says no; or, where we
+	// give no address, the client boots nothing from here.
 	Policy DropReason = "policy"
 	// NoAddress: the lease policy has no address left.
 	NoAddress DropReason = "no-address"

@@ -26,6 +26,9 @@ func (s *Server) Validate() error {
 			errs = append(errs, fmt.Errorf("dhcp: two networks on interface %q", n.Interface))
 		}
 		seen[n.Interface] = true
+		if (n.Mode == Proxy || n.Mode == BootServer) && s.BootFile == nil {
+			errs = append(errs, fmt.Errorf("dhcp: network %q: BootFile is not set, and mode %s tells nothing else", n.Interface, n.Mode))
+		}
 		for _, err := range n.validate() {
 			errs = append(errs, fmt.Errorf("dhcp: network %q: %w", n.Interface, err))
 		}
@@ -35,12 +38,7 @@ func (s *Server) Validate() error {
 
 func (n *Network) validate() (errs []error) {
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if n.Mode != Full {
-		fail("Mode is not set; say Full for a server that gives out addresses")
-	}
-	if n.Leases == nil {
-		fail("Leases is not set; a Pool gives out a range of addresses")
-	}
+	errs = append(errs, n.validateMode()...)
 	if n.Addr != (netip.Prefix{}) {
 		switch a := n.Addr.Addr(); {
 		case !n.Addr.IsValid() || !a.Is4() || a.IsUnspecified() || a.IsMulticast() || n.Addr.Bits() < 1:
@@ -81,6 +79,41 @@ func (n *Network) validate() (errs []error) {
 		} else if p, ok := n.Leases.(*Pool); ok && len(errs) == 0 && n.Addr.IsValid() {
 			errs = append(errs, p.fits(n.Addr)...)
 		}
+	}
+	return errs
+}
+
+// validateMode refuses what the network's mode has no use for: who sets it
+// expects something of us that another server will do, or nobody.
+func (n *Network) validateMode() (errs []error) {
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch n.Mode {
+	case Full:
+		if n.Leases == nil {
+			fail("Leases is not set; a Pool gives out a range of addresses")
+		}
+		return errs
+	case Proxy, BootServer:
+	case 0:
+		fail("Mode is not set; say Full for a server that gives out addresses, Proxy for one beside it")
+		return errs
+	default:
+		fail("Mode is %d, which does not exist; say Full, Proxy or BootServer", int(n.Mode))
+		return errs
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"Leases", n.Leases != nil}, {"Authoritative", n.Authoritative},
+		{"Routers", len(n.Routers) > 0}, {"DNS", len(n.DNS) > 0}, {"Domain", n.Domain != ""},
+	} {
+		if f.set {
+			fail("%s is set, but in mode %s another server gives out addresses and all that belongs to them; say Full, or leave it out", f.name, n.Mode)
+		}
+	}
+	if len(n.Options) > 0 {
+		fail("Options are set, but mode %s sends only what belongs to a boot file; put them into BootFile.Options", n.Mode)
 	}
 	return errs
 }
