@@ -88,3 +88,53 @@ func fuzzServer(until time.Time, edit ...func(*Server)) *Server {
 	s.Networks[0].Leases = &Pool{First: addr("192.0.2.100"), Last: addr("192.0.2.199"), Store: store}
 	return s
 }
+
+// FuzzProxy takes raw bytes to both ports where another server gives out the
+// addresses: no reply may have anything of a lease, go to a client that does not
+// boot over the network, or leave the network.
+func FuzzProxy(f *testing.F) {
+	for _, mods := range [][]dhcpv4.Modifier{asBIOS, asUEFI, asHTTP, asIPXE, asUBoot, asPlain} {
+		f.Add(discover(mac(1), mods...).ToBytes(), uint32(0), uint16(68))
+		f.Add(discover(mac(1), with(mods, giaddr("192.0.2.2"), opt(82, 1, 2, 'a', 'b'), ciaddr("192.0.2.50"))...).ToBytes(), uint32(0), uint16(67))
+		f.Add(request(mac(1), with(mods, ciaddr("192.0.2.50"), opt(43, 71, 4, 0, 0, 0, 0, 255))...).ToBytes(), uint32(0xc0000232), uint16(4011))
+		f.Add(message(dhcpv4.MessageTypeInform, mac(1), with(mods, optAddr(54, serverIP), optAddr(50, "192.0.2.7"))...).ToBytes(), uint32(0xcb007109), uint16(53))
+		f.Add(message(dhcpv4.MessageTypeRelease, mac(1), mods...).ToBytes(), uint32(0xc0000232), uint16(68))
+	}
+	f.Add(raw(60, 9, 'P', 'X', 'E', 'C', 'l', 'i', 'e', 'n', 't', 255), uint32(0), uint16(68))
+	network := netip.MustParsePrefix("192.0.2.0/24")
+	f.Fuzz(func(t *testing.T, b []byte, source uint32, port uint16) {
+		for _, mode := range []Mode{Proxy, BootServer} {
+			for _, pxePort := range []bool{false, true} {
+				r := &Request{Interface: "eth1", Source: netip.AddrPortFrom(addr4(source), port), Destination: addr(serverIP), PXEPort: pxePort}
+				x := askRequest(t, newProxy(mode), b, r, nil) // lint
+				if x.reply == nil {
+					continue
+				}
+				if x.r.Client.Kind == Plain {
+					t.Fatal("a reply to a plain client")
+				}
+				if want := map[bool]string{false: "OFFER", true: "ACK"}[pxePort]; x.kind() != want || mode == BootServer && !pxePort {
+					t.Fatalf("%s by a %s, port 4011: %v", x.kind(), mode, pxePort)
+				}
+				if !x.reply.YourIPAddr.IsUnspecified() {
+					t.Fatalf("gave %s", x.reply.YourIPAddr)
+				}
+				for _, code := range []byte{1, 3, 6, 12, 15, 28, 51, 58, 59} {
+					if _, ok := x.reply.Options[code]; ok {
+						t.Fatalf("option %d", code)
+					}
+				}
+				if class := string(x.reply.Options[60]); class != "PXEClient" && class != "HTTPClient" {
+					t.Fatalf("class %q", class)
+				}
+				switch to := x.d.To; {
+				case pxePort && to != r.Source, pxePort && x.d.Route != ByUnicast:
+					t.Fatalf("sent to %s by %s", to, x.d.Route)
+				case x.d.Route == ByBroadcast && to == netip.AddrPortFrom(broadcastAddr(), 68):
+				case x.d.Route == ByRelay && to.Port() != 67, !network.Contains(to.Addr()):
+					t.Fatalf("sent to %s by %s", to, x.d.Route)
+				}
+			}
+		}
+	})
+}
