@@ -22,7 +22,8 @@ const (
 	// IPXE is iPXE, in a ROM or loaded before: it runs a script.
 	IPXE
 	// UBoot is U-Boot, which reads the boot file from the header of a reply only
-	// and fetches a menu in the language of pxelinux by itself.
+	// and fetches a menu in the language of pxelinux by itself. U-Boot that poses as
+	// UEFI firmware, to be given an EFI program, is of Kind PXE.
 	UBoot
 )
 
@@ -58,6 +59,8 @@ type Client struct {
 	// client's bytes: quote them before logging.
 	VendorClass string
 	UserClass   string
+	// Features are what an iPXE says of itself; the zero Features for all others.
+	Features Features
 	// Style is how this client is told its boot file, by the quirks that apply
 	// to it; [BootFile] may say otherwise.
 	Style Style
@@ -69,7 +72,9 @@ const (
 )
 
 // classify reads what a packet tells. iPXE counts first: it also sends the
-// vendor class of the firmware whose place it has taken.
+// vendor class of the firmware whose place it has taken. Whether firmware boots
+// from a URL goes by its vendor class, which EDK2's HTTP driver always sends, and
+// not by its architecture, so that a reply has the class that the client knows.
 func classify(p *dhcpv4.DHCPv4) Client {
 	c := Client{
 		VendorClass: string(p.Options.Get(dhcpv4.OptionClassIdentifier)),
@@ -77,15 +82,26 @@ func classify(p *dhcpv4.DHCPv4) Client {
 		UUID:        uuidText(p.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
 	}
 	c.Arch, c.HasArch = archOf(p.Options.Get(dhcpv4.OptionClientSystemArchitectureType))
+	features := featuresOf(p.Options.Get(dhcpv4.OptionEtherboot))
 	switch {
-	case userClassIs(c.UserClass, "iPXE") || encapsulated(p.Options.Get(dhcpv4.OptionEtherboot)):
-		c.Kind = IPXE
+	case userClassIs(c.UserClass, "iPXE") || features.Known:
+		c.Kind, c.Features = IPXE, features
+	case isUBoot(c):
+		c.Kind = UBoot
 	case strings.HasPrefix(c.VendorClass, classHTTP):
 		c.Kind = HTTPBoot
 	case strings.HasPrefix(c.VendorClass, classPXE):
 		c.Kind = PXE
 	}
 	return c
+}
+
+// isUBoot goes by the vendor class, "U-Boot.armv8" and "U-boot.armv7.highbank"
+// for two, and by the architecture, which boards may say without it. Older ones
+// say the architecture 256, which nobody has registered.
+func isUBoot(c Client) bool {
+	return strings.HasPrefix(c.VendorClass, "U-Boot") || strings.HasPrefix(c.VendorClass, "U-boot") ||
+		c.HasArch && c.Arch.Firmware() == FirmwareUBoot
 }
 
 // archOf reads option 93, a list of 16-bit types (RFC 4578 section 2.1).
@@ -118,26 +134,6 @@ func userClassIs(class, want string) bool {
 		class = class[1+n:]
 	}
 	return false
-}
-
-// encapsulated reports whether b is a non-empty list of options, as iPXE's own
-// option 175 is.
-func encapsulated(b []byte) bool {
-	seen := false
-	for len(b) > 0 {
-		switch {
-		case b[0] == 0:
-			b = b[1:]
-			continue
-		case b[0] == 255:
-			return seen
-		case len(b) < 2 || len(b) < 2+int(b[1]):
-			return false
-		}
-		seen = true
-		b = b[2+int(b[1]):]
-	}
-	return seen
 }
 
 // machineID returns option 97 if it is well formed, 17 bytes of type 0, and nil

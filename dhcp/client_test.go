@@ -24,6 +24,8 @@ func TestClassify(t *testing.T) {
 		"P-001 odd length":                    {[]dhcpv4.Modifier{opt(93, 0, 7, 0)}, Client{}},
 		"P-001 empty":                         {[]dhcpv4.Modifier{opt(93)}, Client{}},
 		"P-002 94 is not needed":              {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(93, 0, 0)}, Client{Kind: PXE, HasArch: true, VendorClass: "PXEClient"}},
+		"P-002 94 longer than it may be":      {[]dhcpv4.Modifier{optText(60, "HTTPClient"), opt(94, 1, 3, 16, 9)}, Client{Kind: HTTPBoot, VendorClass: "HTTPClient"}},
+		"P-002 94 makes no boot client":       {[]dhcpv4.Modifier{opt(94, 1, 3, 16)}, Client{}},
 		"P-002 94 of any length":              {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(94, 1)}, Client{Kind: PXE, VendorClass: "PXEClient"}},
 		"P-003 UUID":                          {[]dhcpv4.Modifier{opt(97, uuid...)}, Client{UUID: "b8945908-d6a6-41a9-611d-74a6ab80b83d"}},
 		"P-003 UUID of type 1":                {[]dhcpv4.Modifier{opt(97, append([]byte{1}, uuid[1:]...)...)}, Client{}},
@@ -36,8 +38,9 @@ func TestClassify(t *testing.T) {
 		"P-006 HTTPClient by prefix":          {[]dhcpv4.Modifier{optText(60, "HTTPClient:Arch:00016")}, Client{Kind: HTTPBoot, VendorClass: "HTTPClient:Arch:00016"}},
 		"D-030 class in other case":           {[]dhcpv4.Modifier{optText(60, "pxeclient")}, Client{VendorClass: "pxeclient"}},
 		"D-030 class in the middle":           {[]dhcpv4.Modifier{optText(60, "notPXEClient")}, Client{VendorClass: "notPXEClient"}},
-		"I-001 175":                           {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(175, 0xb1, 1, 1, 0xeb, 3, 1, 0, 0)}, Client{Kind: IPXE, VendorClass: "PXEClient"}},
-		"I-001 175 with pads and end":         {[]dhcpv4.Modifier{opt(175, 0, 0xb1, 1, 1, 255, 9)}, Client{Kind: IPXE}},
+		"I-001 175":                           {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(175, 0xb1, 1, 1, 0xeb, 3, 1, 0, 0)}, Client{Kind: IPXE, VendorClass: "PXEClient", Features: Features{Known: true, Version: "1.0.0"}}},
+		"I-001 175 with pads and end":         {[]dhcpv4.Modifier{opt(175, 0, 0xb1, 1, 1, 255, 9)}, Client{Kind: IPXE, Features: Features{Known: true}}},
+		"I-001 175 cut in its second option":  {[]dhcpv4.Modifier{optText(60, "PXEClient"), opt(175, 19, 1, 1, 0xb1, 9)}, Client{Kind: IPXE, VendorClass: "PXEClient", Features: Features{Known: true, HTTP: true}}},
 		"I-001 175 ill-formed":                {[]dhcpv4.Modifier{opt(175, 0xb1, 9)}, Client{}},
 		"I-001 175 empty":                     {[]dhcpv4.Modifier{opt(175)}, Client{}},
 		"I-001 175 only pads":                 {[]dhcpv4.Modifier{opt(175, 0, 0, 255)}, Client{}},
@@ -47,52 +50,24 @@ func TestClassify(t *testing.T) {
 		"O-016 other class":                   {[]dhcpv4.Modifier{optText(77, "iPXE2")}, Client{UserClass: "iPXE2"}},
 		"O-016 cut":                           {[]dhcpv4.Modifier{optText(77, "\x05iPXE")}, Client{UserClass: "\x05iPXE"}},
 		"P-022 iPXE over HTTP boot":           {[]dhcpv4.Modifier{optText(60, "HTTPClient"), optText(77, "iPXE")}, Client{Kind: IPXE, VendorClass: "HTTPClient", UserClass: "iPXE"}},
+		"U-Boot":                              {[]dhcpv4.Modifier{optText(60, "U-Boot.armv8"), opt(93, 0, 22), opt(94, 1, 0, 0)}, Client{Kind: UBoot, Arch: ArchUBootARM64, HasArch: true, VendorClass: "U-Boot.armv8"}},
+		"U-Boot of before 2016":               {[]dhcpv4.Modifier{optText(60, "U-boot.armv7.highbank"), opt(93, 1, 0)}, Client{Kind: UBoot, Arch: 256, HasArch: true, VendorClass: "U-boot.armv7.highbank"}},
+		"U-Boot by its architecture":          {[]dhcpv4.Modifier{opt(93, 0, 24)}, Client{Kind: UBoot, Arch: ArchUBootARM64HTTP, HasArch: true}},
+		"U-Boot in the middle":                {[]dhcpv4.Modifier{optText(60, "Not U-Boot")}, Client{VendorClass: "Not U-Boot"}},
+		"U-Boot that poses as UEFI":           {[]dhcpv4.Modifier{optText(60, "PXEClient:Arch:00011:UNDI:003000"), opt(93, 0, 11), opt(94, 1, 0, 0)}, Client{Kind: PXE, Arch: ArchARM64, HasArch: true, VendorClass: "PXEClient:Arch:00011:UNDI:003000"}},
+		"iPXE started by U-Boot":              {[]dhcpv4.Modifier{optText(77, "iPXE"), opt(93, 0, 22)}, Client{Kind: IPXE, Arch: ArchUBootARM64, HasArch: true, UserClass: "iPXE"}},
+		"H-004 by class and not by type":      {[]dhcpv4.Modifier{optText(60, "PXEClient:Arch:00016"), opt(93, 0, 16)}, Client{Kind: PXE, Arch: ArchX64HTTP, HasArch: true, VendorClass: "PXEClient:Arch:00016"}},
+		"BIOS over HTTP":                      {[]dhcpv4.Modifier{optText(60, "HTTPClient:Arch:00020:UNDI:002001"), opt(93, 0, 20)}, Client{Kind: HTTPBoot, Arch: ArchBIOSHTTP, HasArch: true, VendorClass: "HTTPClient:Arch:00020:UNDI:002001"}},
 		"P-023 a telephone":                   {[]dhcpv4.Modifier{optText(60, "Cisco Systems, Inc. IP Phone CP-7945G")}, Client{VendorClass: "Cisco Systems, Inc. IP Phone CP-7945G"}},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, classify(discover(mac(1), c.mods...))) })
 	}
 }
 
-func TestArchNames(t *testing.T) {
-	require.Len(t, archNames, 42, "the registry has the types 0 to 41")
-	for i, name := range archNames {
-		require.Equal(t, name, Arch(i).String())
-		require.NotEmpty(t, name)
-	}
-	require.Equal(t, "x64 UEFI", ArchX64.String())
-	require.Equal(t, "LoongArch 64-bit UEFI", ArchLoongArch64.String())
-	require.Equal(t, "ARM rpiboot", ArchRPiBoot.String())
-	require.Equal(t, "arch 42", Arch(42).String())
-	require.Equal(t, "arch 65535", Arch(65535).String())
-}
-
-func TestLoaderTable(t *testing.T) {
-	first := map[[2]int]string{}
-	for _, row := range LoaderTable() {
-		require.NotEmpty(t, row.Names)
-		require.NotEmpty(t, row.Reason, "every row says why")
-		require.NotEqual(t, IPXE, row.Kind, "P-022: iPXE never gets a loader again")
-		require.NotEqual(t, Plain, row.Kind)
-		require.NotEqual(t, "unknown", row.Family.String())
-		require.True(t, row.Arch.known())
-		key := [2]int{int(row.Kind), int(row.Arch)}
-		if _, ok := first[key]; !ok {
-			first[key] = row.Names[0]
-		}
-	}
-	require.Equal(t, map[[2]int]string{
-		{int(PXE), 0}: "lpxelinux.0", {int(PXE), 6}: "ipxe-i386.efi", {int(PXE), 7}: "snponly.efi",
-		{int(PXE), 9}: "snponly.efi", {int(PXE), 11}: "snponly-arm64.efi",
-		{int(HTTPBoot), 15}: "ipxe-i386.efi", {int(HTTPBoot), 16}: "snponly.efi",
-		{int(HTTPBoot), 17}: "snponly.efi", {int(HTTPBoot), 19}: "snponly-arm64.efi",
-	}, first)
-	LoaderTable()[0].Names[0] = "changed"
-	require.Equal(t, "lpxelinux.0", LoaderTable()[0].Names[0], "the table is the caller's own")
-}
-
 func FuzzClient(f *testing.F) {
 	f.Add([]byte("PXEClient:Arch:00000"), []byte("iPXE"), []byte{0, 7}, make([]byte, 17), []byte{177, 1, 1})
 	f.Add([]byte("HTTPClient"), []byte("\x04iPXE"), []byte{0, 99, 0, 16}, []byte{}, []byte{255})
+	f.Add([]byte("U-Boot.armv8"), []byte(""), []byte{0, 22}, []byte{}, []byte{})
 	f.Add([]byte(""), []byte("\xff"), []byte{1}, []byte{1}, []byte{8, 200})
 	f.Fuzz(func(t *testing.T, vendor, user, arch, uuid, etherboot []byte) {
 		p := discover(mac(1), opt(60, vendor...), opt(77, user...), opt(93, arch...), opt(97, uuid...), opt(175, etherboot...))
@@ -105,7 +80,12 @@ func FuzzClient(f *testing.F) {
 			require.Len(t, uuid, 17)
 			require.Regexp(t, `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, c.UUID)
 		}
+		if c.Kind != IPXE {
+			require.Zero(t, c.Features)
+		}
 		switch c.Kind {
+		case UBoot:
+			require.True(t, strings.HasPrefix(string(vendor), "U-") || c.Arch >= 21 && c.Arch <= 24)
 		case PXE:
 			require.True(t, strings.HasPrefix(string(vendor), "PXEClient"))
 		case HTTPBoot:
