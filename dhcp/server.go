@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +58,7 @@ type Server struct {
 	pxePorts atomic.Int32 // how many calls of ServePXE are serving
 	drops    drop.Counts[DropReason]
 	dispatch dispatcher
+	quirks   quirks
 }
 
 // serving is one call of Serve.
@@ -194,7 +194,7 @@ func (s *Server) client(r *Request) Client {
 	if c.Kind != PXE {
 		return c
 	}
-	q := quirkOf(append(slices.Clip(s.Quirks), QuirkTable()...), c, r.HardwareAddr().String())
+	q := s.quirks.of(s.Quirks, c, r.HardwareAddr())
 	c.Style = q.Style
 	if q.As != nil {
 		c.Arch, c.HasArch = *q.As, true
