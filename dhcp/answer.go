@@ -20,7 +20,7 @@ func (s *Server) answer(ctx context.Context, r *Request) (*dhcpv4.DHCPv4, DropRe
 	}
 	switch r.Type() {
 	case dhcpv4.MessageTypeDiscover:
-		lease, err := r.Network.Leases.Discover(ctx, r)
+		lease, err := s.discover(ctx, r)
 		if err != nil {
 			return nil, reasonOf(err), err
 		}
@@ -46,9 +46,7 @@ func (s *Server) request(ctx context.Context, r *Request) (*dhcpv4.DHCPv4, DropR
 		return nil, RFCViolation, errors.New("dhcp: REQUEST with neither ciaddr nor option 50")
 	}
 	if r.Packet.Options.Has(dhcpv4.OptionServerIdentifier) && !r.ours(r.serverOption()) {
-		if w, ok := r.Network.Leases.(OfferWithdrawer); ok {
-			w.WithdrawOffer(ctx, r)
-		}
+		r.withdraw(ctx)
 		return nil, NotForUs, nil
 	}
 	if state == stateBound && r.Packet.Options.Has(dhcpv4.OptionRequestedIPAddress) {

@@ -58,7 +58,7 @@
 // option 57 if that is more, nor than 1472 bytes of payload. When it would be,
 // options are left out in this order, within a group the last on the wire
 // first: those not named below; 58, 59, 66, 15, and 67 if the name is in the
-// header; 3, 6, 97, 175; at last the relay's option 82, which is counted as
+// header; 3, 6, 97, 118, 175; at last the relay's option 82, which is counted as
 // NoRoom. The message type, the server, the lease time, the mask, the client
 // identifier and options 43, 60 and 67 are never left out: if they do not fit
 // no reply is sent.

@@ -132,7 +132,7 @@ func rank(code uint8, fileInHeader bool) int {
 		return 3
 	case 82: // RFC 3046 section 2.2: if there is no room, without
 		return 1
-	case 3, 6, 97, 175:
+	case 3, 6, 97, 118, 175:
 		return 2
 	case 58, 59, 66, 15:
 		return 3

@@ -75,6 +75,17 @@ type OfferWithdrawer interface {
 	WithdrawOffer(ctx context.Context, r *Request)
 }
 
+// Member is an optional upgrade of [LeasePolicy], for networks that share a link
+// (see [Network.Link]) and for policies that are asked one after the other.
+type Member interface {
+	LeasePolicy
+	// Knows reports whether the policy has a lease, a hold or a reservation for
+	// the client of r.
+	Knows(ctx context.Context, r *Request) bool
+	// Covers reports whether the policy could ever give out a.
+	Covers(a netip.Addr) bool
+}
+
 // Decisions that a [LeasePolicy] returns as errors. Any other error means that
 // the policy failed: no reply leaves and the drop is counted as an error.
 var (

@@ -129,7 +129,7 @@ func (t *table) choose(r *Request, key string, now time.Time) (netip.Addr, bool)
 // usable reports whether a is an address for a client on the request's network,
 // and of no machine that the network names itself.
 func usable(r *Request, a netip.Addr) bool {
-	if a == r.ServerID || a == r.ServerAddr || a == r.RelayAddr() {
+	if a == r.ServerID || a == r.ServerAddr || a == r.RelayAddr() || a == r.serverIdentifier() {
 		return false
 	}
 	if p := r.Prefix; p.IsValid() {

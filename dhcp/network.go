@@ -43,20 +43,26 @@ func (m Mode) String() string {
 // must not change then.
 type Network struct {
 	// Interface is the network's interface. "" takes packets from every
-	// interface and is allowed for a sole network only.
+	// interface and is allowed for a sole network only, those with a Subnet not
+	// counted.
 	Interface string
 	// Addr is our address on the network, with its mask (192.0.2.1/24). Zero
 	// asks the conn for each packet, which needs an [AddrLister], and follows
-	// an interface whose address changes.
+	// an interface whose address changes. It is required where several networks
+	// are on one interface.
 	Addr netip.Prefix
 	// Subnet makes this the network of clients that reach us through relays only:
-	// those whose relay's address, or the subnet that the relay selects, lies in
-	// it. Addr must not be set then; our address is the one that the relay asked,
-	// and Interface, if set, the one that its packets must come in on.
+	// those whose relay's address, or the subnet that the relay selects (RFC
+	// 3527, RFC 3011), lies in it. Addr must not be set then; our address is the
+	// one that the relay asked, and Interface, if set, the one that its packets
+	// must come in on. Networks without a Subnet serve relays too, for clients
+	// in the subnet that we have an address in.
 	Subnet netip.Prefix
 	// Link names the physical network. Networks with the same Link, and those on
 	// the same Interface, share it: a client there may get a lease from any of
-	// them, in the order of [Server.Networks]. Empty: what Interface says.
+	// them, first from one whose policy knows it (see [Member]), then in the
+	// order of [Server.Networks]; behind a relay the network that the relay
+	// selects comes before the others. Empty: what Interface says.
 	Link string
 	// Mode must be set.
 	Mode Mode

@@ -44,7 +44,7 @@ func optionValue(option dhcpv4.Option) (v []byte, err error) {
 // client can read or that would harm it.
 func checkOption(code uint8, v []byte) error {
 	switch code {
-	case optionPad, optionEnd, 1, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82, 97:
+	case optionPad, optionEnd, 1, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82, 97, 118:
 		return fmt.Errorf("dhcp: option %d is the server's own; it follows from the lease, the network or the request", code)
 	case 43, 60, 67:
 		if len(v) > 255 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -45,12 +44,12 @@ func (s *Server) locatePXE(r *Request, lister AddrLister) (DropReason, error) {
 			if !at && (reason == NotForUs || n.Subnet.IsValid()) {
 				continue // not an interface that is served, or not that of this subnet
 			}
-			prefix, own, e := n.around(client, r, lister)
+			p, e := placeOf(r, n, client)
 			switch {
 			case e != nil:
 				reason, err = NoServerAddr, errors.Join(err, e)
-			case prefix.Contains(client):
-				r.fillPXE(n, prefix, own)
+			case p.prefix.Contains(client):
+				r.settlePXE(p)
 				return "", nil
 			case reason == NotForUs:
 				reason = NoNetwork
@@ -63,37 +62,15 @@ func (s *Server) locatePXE(r *Request, lister AddrLister) (DropReason, error) {
 	return reason, err
 }
 
-// around returns the subnet of the network that client is in, if it is, and our
-// address as it reaches us.
-func (n *Network) around(client netip.Addr, r *Request, lister AddrLister) (subnet netip.Prefix, own netip.Addr, err error) {
-	at := n.Interface
-	if at == "" {
-		at = r.Interface
-	}
-	prefix, err := prefixOf(n, at, client, lister)
-	own = prefix.Addr()
-	if n.Subnet.IsValid() {
-		prefix = n.Subnet // we have no address there
-	}
-	if unicast(r.Destination, prefix) {
-		own = r.Destination
-		if n.Subnet.IsValid() {
-			err = nil
-		}
-	}
-	return prefix, own, err
-}
-
-func (r *Request) fillPXE(n *Network, prefix netip.Prefix, own netip.Addr) {
+// settlePXE enters the place of a client that has its address already.
+func (r *Request) settlePXE(p place) {
 	if r.Interface == "" {
-		r.Interface = n.Interface
+		r.Interface = p.network.Interface
 	}
-	r.Network, r.Prefix, r.ServerID, r.ServerAddr = n, prefix, own, own
-	if n.ServerAddr.IsValid() {
-		r.ServerAddr = n.ServerAddr
-	}
+	r.places = []place{p}
+	r.enter(p)
 	r.YourAddr = r.Source.Addr()
-	if a := addrOf(r.Packet.ClientIPAddr); prefix.Contains(a) {
+	if a := addrOf(r.Packet.ClientIPAddr); p.prefix.Contains(a) {
 		r.YourAddr = a
 	}
 }

@@ -22,7 +22,7 @@ func newReply(r *Request, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		ClientHWAddr:  r.Packet.ClientHWAddr,
 		Options: dhcpv4.Options{
 			53: {byte(t)},
-			54: r.ServerID.AsSlice(),
+			54: r.serverIdentifier().AsSlice(),
 		},
 	}
 	// RFC 6842 section 3: returned as it came, also in a NAK.
@@ -88,6 +88,9 @@ func addNetwork(p *dhcpv4.DHCPv4, r *Request, prefix netip.Prefix) error {
 	p.ServerIPAddr = r.ServerAddr.AsSlice()
 	want := wanted(r)
 	p.Options[1] = maskOf(prefix)
+	if r.subnetHeeded {
+		p.Options[118] = r.Packet.Options.Get(dhcpv4.OptionSubnetSelection)
+	}
 	if n := r.Network; n != nil {
 		if len(n.Routers) > 0 && want(3) {
 			p.Options[3] = joinAddrs(n.Routers)
@@ -144,7 +147,7 @@ func leasePrefix(r *Request, lease Lease) (netip.Prefix, error) {
 	switch {
 	case !addr.Is4() || addr.IsUnspecified() || addr.IsMulticast():
 		return prefix, fmt.Errorf("dhcp: the lease policy gave %s, which is no IPv4 address for a client", prefix)
-	case addr == r.ServerID || addr == r.Prefix.Addr():
+	case addr == r.ServerID || addr == r.serverIdentifier() || addr == r.Prefix.Addr():
 		return prefix, fmt.Errorf("dhcp: the lease policy gave %s, which is this server's own address", addr)
 	case prefix.Bits() < addr.BitLen():
 		return prefix, nil

@@ -24,11 +24,15 @@ type Request struct {
 	Packet *dhcpv4.DHCPv4
 	// Client says what kind of machine, and which stage of its boot, this is.
 	Client Client
-	// Network is the network the client is on: the one its relay's address
-	// lies in, or else the one of Interface.
+	// Network is the network the client is on: the one that its relay, or the
+	// relay's address, selects, or else one of Interface. Where networks share
+	// a link it is the one of the address that the client has or asks for; for
+	// a DISCOVER it becomes the one of each policy that is asked, and then of
+	// the one that had an address.
 	Network *Network
 	// Prefix is the subnet of Network with our own address in it: Network.Addr
-	// where it is set, else what the conn said when the packet came in.
+	// where it is set, else what the conn said when the packet came in. For a
+	// network of relays it is Network.Subnet.
 	Prefix netip.Prefix
 	// Interface is the interface that the packet came in on, "" if unknown.
 	Interface string
@@ -36,8 +40,10 @@ type Request struct {
 	// zero Addr when the conn is no [LocalReader].
 	Source      netip.AddrPort
 	Destination netip.Addr
-	// ServerID is our own address on this client's path, and option 54 of our
-	// replies. It is never zero.
+	// ServerID is our own address on this client's path: the one that the packet
+	// was sent to, else the one on its network, or for a network of relays one
+	// on Interface. It is option 54 of our replies, unless the relay puts itself
+	// there (RFC 5107). It is never zero.
 	ServerID netip.Addr
 	// ServerAddr is our address as this client reaches it, to be put into
 	// boot URLs and into siaddr: Network.ServerAddr if set, else ServerID.
@@ -57,6 +63,10 @@ type Request struct {
 	chaddr [16]byte
 	// lister knows our other addresses on the interface; nil if the conn does not.
 	lister AddrLister
+	// places are where the client may be, one at least: the networks of its link.
+	places []place
+	// subnetHeeded: option 118 had a say in places, and is echoed.
+	subnetHeeded bool
 }
 
 // Type is the DHCP message type (option 53).
@@ -91,7 +101,8 @@ func (r *Request) serverOption() netip.Addr {
 // ours reports whether a is one of this server's addresses: any of them may
 // come back in option 54 (RFC 2131 section 4.1).
 func (r *Request) ours(a netip.Addr) bool {
-	if a == r.ServerID || a == r.ServerAddr || a == r.Prefix.Addr() {
+	if a == r.ServerID || a == r.ServerAddr || a == r.serverIdentifier() ||
+		slices.ContainsFunc(r.places, func(p place) bool { return p.network.onLink() && a == p.prefix.Addr() }) {
 		return true
 	}
 	if r.lister == nil {

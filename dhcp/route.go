@@ -38,7 +38,7 @@ func (s *Server) route(r *Request, reply *dhcpv4.DHCPv4) Delivery {
 		// Section 4.3.5: straight to the address that the client has.
 		return to(ByUnicast, ciaddr, port)
 	case relay.IsValid():
-		return to(ByRelay, relay, portOr(s.RelayPort, defaultServerPort))
+		return to(ByRelay, relay, r.relayPort(portOr(s.RelayPort, defaultServerPort)))
 	case reply.MessageType() == dhcpv4.MessageTypeNak:
 		return to(ByBroadcast, broadcastAddr(), port)
 	case ciaddr.IsValid():

@@ -285,11 +285,15 @@ func (s *Server) validateFor(c *upgraded) error {
 	err := s.Validate()
 	for i := range s.Networks {
 		n := &s.Networks[i]
-		if !n.Addr.IsValid() && c.lister == nil {
+		switch {
+		case c.lister != nil || n.Addr.IsValid():
+		case n.onLink():
 			err = errors.Join(err, fmt.Errorf("dhcp: network %q has no Addr, and the socket %s cannot tell it", n.Interface, c.LocalAddr()))
+		default:
+			err = errors.Join(err, fmt.Errorf("dhcp: network %q needs a socket that tells our addresses (AddrLister); %s does not", n.name(), c.LocalAddr()))
 		}
 	}
-	if len(s.Networks) > 1 && c.reader == nil {
+	if _, sole := s.soleInterface(); !sole && c.reader == nil {
 		err = errors.Join(err, fmt.Errorf("dhcp: %d networks need a socket that tells the ingress interface (LocalReader); %s does not", len(s.Networks), c.LocalAddr()))
 	}
 	return err

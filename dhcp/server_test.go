@@ -291,7 +291,7 @@ func TestValidate(t *testing.T) {
 		"unknown mode":     {func(s *Server) { s.Networks[0].Mode = 9 }, []string{"Mode"}},
 		"no policy":        {func(s *Server) { s.Networks[0].Leases = nil }, []string{"Leases"}},
 		"two on any":       {func(s *Server) { s.Networks[0].Interface = ""; s.Networks = append(s.Networks, s.Networks[0]) }, []string{"sole network"}},
-		"two on one":       {func(s *Server) { s.Networks = append(s.Networks, s.Networks[0]) }, []string{`two networks on interface "eth1"`}},
+		"two on one":       {func(s *Server) { s.Networks = append(s.Networks, s.Networks[0]) }, []string{`"eth1" and "eth1" overlap`}},
 		"any, alone":       {func(s *Server) { s.Networks[0].Interface = "" }, nil},
 		"Addr of IPv6":     {func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("2001:db8::1/64") }, []string{"Addr"}},
 		"Addr of network":  {func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("192.0.2.0/24") }, []string{"network's own"}},

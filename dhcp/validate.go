@@ -16,24 +16,61 @@ func (s *Server) Validate() error {
 	if s.MaxClients < 0 {
 		errs = append(errs, fmt.Errorf("dhcp: MaxClients is %d; use 0 for the default", s.MaxClients))
 	}
-	seen := make(map[string]bool)
 	for i := range s.Networks {
 		n := &s.Networks[i]
-		switch {
-		case n.Interface == "" && len(s.Networks) > 1:
-			errs = append(errs, fmt.Errorf("dhcp: network %d of %d has no Interface; only a sole network may be on any", i+1, len(s.Networks)))
-		case seen[n.Interface]:
-			errs = append(errs, fmt.Errorf("dhcp: two networks on interface %q", n.Interface))
-		}
-		seen[n.Interface] = true
 		if (n.Mode == Proxy || n.Mode == BootServer) && s.BootFile == nil {
-			errs = append(errs, fmt.Errorf("dhcp: network %q: BootFile is not set, and mode %s tells nothing else", n.Interface, n.Mode))
+			errs = append(errs, fmt.Errorf("dhcp: network %q: BootFile is not set, and mode %s tells nothing else", n.name(), n.Mode))
 		}
 		for _, err := range n.validate() {
-			errs = append(errs, fmt.Errorf("dhcp: network %q: %w", n.Interface, err))
+			errs = append(errs, fmt.Errorf("dhcp: network %q: %w", n.name(), err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.validateTogether()...)...)
+}
+
+// validateTogether reports what is wrong with networks beside each other.
+func (s *Server) validateTogether() (errs []error) {
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dhcp: "+format, args...)) }
+	onLink := 0
+	for i := range s.Networks {
+		if s.Networks[i].onLink() {
+			onLink++
+		}
+	}
+	for i := range s.Networks {
+		n := &s.Networks[i]
+		if onLink > 1 && n.onLink() && n.Interface == "" {
+			fail("network %d of %d has no Interface; only a sole network may be on any", i+1, len(s.Networks))
+			continue
+		}
+		for j := range i {
+			m := &s.Networks[j]
+			together := n.onLink() && m.onLink() && n.Interface == m.Interface
+			if together && !(n.Addr.IsValid() && m.Addr.IsValid()) {
+				fail("two networks on interface %q; set Addr of both, so that they can be told apart", n.Interface)
+			}
+			if together && n.Link != m.Link {
+				fail("the networks on interface %q have Link %q and %q; it is one link", n.Interface, m.Link, n.Link)
+			}
+			if n.shares(m) && n.Mode != m.Mode {
+				fail("networks %q and %q share a link and are served in mode %s and %s; a link has one mode", m.name(), n.name(), m.Mode, n.Mode)
+			}
+			a, b := m.subnet(), n.subnet()
+			if (n.shares(m) || !n.onLink() || !m.onLink()) && a.IsValid() && b.IsValid() && a.Overlaps(b) {
+				fail("networks %q and %q overlap: %s and %s", m.name(), n.name(), a, b)
+			}
+		}
+	}
+	return errs
+}
+
+// subnet is what can be told of the network's subnet before it is served; it may
+// be invalid.
+func (n *Network) subnet() netip.Prefix {
+	if n.onLink() {
+		return n.Addr.Masked()
+	}
+	return n.Subnet
 }
 
 func (n *Network) validate() (errs []error) {
@@ -45,6 +82,17 @@ func (n *Network) validate() (errs []error) {
 			fail("Addr %s is not an IPv4 address with a mask", n.Addr)
 		case n.Addr.Bits() < 31 && (a == n.Addr.Masked().Addr() || a == broadcastOf(n.Addr)):
 			fail("Addr %s is the network's own or broadcast address, not a host's", n.Addr)
+		}
+	}
+	if p := n.Subnet; !n.onLink() {
+		switch {
+		case !p.IsValid() || !p.Addr().Is4() || p.Addr().IsUnspecified() || p.Addr().IsMulticast() || p.Bits() < 1:
+			fail("Subnet %s is not an IPv4 subnet", p)
+		case p != p.Masked():
+			fail("Subnet %s is an address; the subnet is %s", p, p.Masked())
+		}
+		if n.Addr != (netip.Prefix{}) {
+			fail("Subnet %s and Addr %s are both set; a network of relays has no address of ours", p, n.Addr)
 		}
 	}
 	for _, list := range []struct {
@@ -76,8 +124,8 @@ func (n *Network) validate() (errs []error) {
 	if v, ok := n.Leases.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			errs = append(errs, err)
-		} else if p, ok := n.Leases.(*Pool); ok && len(errs) == 0 && n.Addr.IsValid() {
-			errs = append(errs, p.fits(n.Addr)...)
+		} else if p, ok := n.Leases.(*Pool); ok && len(errs) == 0 && n.subnet().IsValid() {
+			errs = append(errs, p.fits(n.subnet())...)
 		}
 	}
 	return errs
