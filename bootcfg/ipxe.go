@@ -31,7 +31,7 @@ const (
 
 // Render implements [Renderer].
 func (IPXE) Render(m *Menu, b Bases) (*Config, error) {
-	if err := m.Validate(); err != nil {
+	if err := m.renderable(); err != nil {
 		return nil, err
 	}
 	w := &ipxeWriter{menu: m, base: b.HTTP}

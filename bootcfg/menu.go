@@ -17,24 +17,30 @@ const (
 	MaxCommandLine = 2047
 )
 
-// Menu says what one machine may boot. A menu of one entry is booted without
+// Menu says what one machine may boot: Entries, of which a renderer makes the
+// menu of a boot loader, or a Program. A menu of one entry is booted without
 // asking, unless Prompt is set.
 //
 // All texts are shown by loaders that know ASCII only: anything else is refused.
 type Menu struct {
-	// Title stands above the menu; empty: "Boot menu".
+	// Title stands above the menu; empty: "Boot menu". GRUB has no place for it.
 	Title string
 	// Prompt asks even if there is only one entry.
 	Prompt bool
 	// Timeout is how long the loader waits for a key before it boots the
 	// default entry; zero waits for ever. It is rounded up to a tenth of a
-	// second.
+	// second, for GRUB and U-Boot to a second.
 	Timeout time.Duration
 	// Default names the entry booted after the timeout or by Enter alone;
 	// empty: the first.
 	Default string
-	// Entries are what can be booted, in the order shown. At least one.
+	// Entries are what can be booted, in the order shown. At least one, unless
+	// there is a Program.
 	Entries []Entry
+	// Program is given to the machine in place of a boot loader with Entries;
+	// Prompt, Timeout, Default and Help must be empty then. Renderers refuse such
+	// a menu: there is nothing to render.
+	Program *Program
 	// Help are screens of text, each on a function key.
 	Help []HelpText
 	// Files are files made for this one machine (an answer file, an initrd with

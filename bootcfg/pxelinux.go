@@ -2,7 +2,6 @@ package bootcfg
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -48,7 +47,7 @@ const retryDelay = 10 * time.Second
 
 // Render implements [Renderer].
 func (x PXELinux) Render(m *Menu, b Bases) (*Config, error) {
-	if err := m.Validate(); err != nil {
+	if err := m.renderable(); err != nil {
 		return nil, err
 	}
 	w := &pxelinuxWriter{PXELinux: x, menu: m, base: b.HTTP, files: map[string][]byte{}}
@@ -282,56 +281,6 @@ func (PXELinux) Probe(name string) (Probe, bool) {
 		return Probe{}, false
 	case base == "default":
 		return Probe{Default: true}, true
-	case len(base) == 36 && isForm(base, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"):
-		return Probe{UUID: base}, true
-	case len(base) == 20 && isForm(base, "01-xx-xx-xx-xx-xx-xx"):
-		hw := make([]byte, 6)
-		for i := range hw {
-			hw[i] = hexValue(base[3*i+3])<<4 | hexValue(base[3*i+4])
-		}
-		return Probe{HardwareAddr: hw}, true
-	case len(base) >= 1 && len(base) <= 8 && isForm(base, "XXXXXXXX"[:len(base)]):
-		var a [4]byte
-		for i := range len(base) {
-			a[i/2] |= hexValue(base[i]) << (4 - i%2*4)
-		}
-		addr := netip.AddrFrom4(a)
-		if len(base) == 8 {
-			return Probe{Addr: addr}, true
-		}
-		return Probe{Prefix: netip.PrefixFrom(addr, 4*len(base))}, true
 	}
-	return Probe{}, false
-}
-
-// isForm tells whether s, of the same length, has a lower-case hexadecimal
-// digit for each 'x' of form, an upper-case one for each 'X', and else form's
-// own characters.
-func isForm(s, form string) bool {
-	for i := 0; i < len(s); i++ {
-		c, digit := s[i], s[i] >= '0' && s[i] <= '9'
-		switch form[i] {
-		case 'x':
-			if !digit && (c < 'a' || c > 'f') {
-				return false
-			}
-		case 'X':
-			if !digit && (c < 'A' || c > 'F') {
-				return false
-			}
-		default:
-			if c != form[i] {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// hexValue returns the value of a hexadecimal digit.
-func hexValue(c byte) byte {
-	if c <= '9' {
-		return c - '0'
-	}
-	return c&^0x20 - 'A' + 10
+	return probeIdentity(base)
 }

@@ -37,6 +37,25 @@ func (s SystemRescue) Menu(root *url.URL) (*Menu, error) {
 		Help: "Tests the memory of this machine until it is switched off.", Kernel: s.Memtest})
 }
 
+// StockMenu returns the boot loader and the menu that SystemRescue's own medium
+// brings for BIOS machines, as they are: of s it uses BaseDir alone. That menu
+// loads the kernel beside itself, expects the root file system by HTTP at
+// "http://SERVER/", by NFS as "/run/sysresccd/bootmnt" ("/run/archiso/bootmnt" on
+// media like Arch's) or by NBD as "archiso" on port 10809, and takes for SERVER
+// the next server of the DHCP lease. All of the loader's names begin with the
+// path prefix, so files are served at the root of TFTP.
+func (s SystemRescue) StockMenu() (*Menu, error) {
+	m := &Menu{Title: "SystemRescue", Program: &Program{
+		File:       s.baseDir() + "/boot/syslinux/lpxelinux.0",
+		ConfigFile: "boot/syslinux/sysresccd.cfg",
+		PathPrefix: "/" + s.baseDir() + "/",
+	}}
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
 // entry returns the system as s describes it.
 func (s *SystemRescue) entry(root *url.URL) (Entry, error) {
 	params, err := s.Params(root)

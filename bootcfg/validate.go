@@ -17,8 +17,11 @@ func (m *Menu) Validate() error {
 		p.add("menu timeout", m.Timeout.String(), "out of range",
 			fmt.Sprintf("use 0 to wait for ever, or at most %v", MaxTimeout))
 	}
-	if len(m.Entries) == 0 {
-		p.add("menu", "", "has no entries", "add at least one, or give no menu at all")
+	switch {
+	case m.Program != nil:
+		m.Program.validate(m, &p)
+	case len(m.Entries) == 0:
+		p.add("menu", "", "has no entries", "add at least one, name a Program, or give no menu at all")
 	}
 	if len(m.Entries) > MaxEntries {
 		p.add("menu", "", fmt.Sprintf("has %d entries", len(m.Entries)), fmt.Sprintf("keep to %d", MaxEntries))
