@@ -112,3 +112,40 @@ func ExampleValueError() {
 	// Output:
 	// bootcfg: entry "install": param "quiet splash": has a blank in it; give one parameter per element; values cannot contain blanks
 }
+
+// GRUB fetches by HTTP if it can, and by TFTP if it cannot.
+func ExampleGRUB() {
+	menu := &bootcfg.Menu{Entries: []bootcfg.Entry{{Name: "install", Title: "Install Debian", Kernel: "debian/linux",
+		Initrds: []string{"debian/initrd.gz"}, Params: []string{"auto=true"}}}}
+	config, err := bootcfg.GRUB{}.Render(menu, bootcfg.Bases{
+		HTTP: &url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"},
+		TFTP: &url.URL{Scheme: "tftp", Host: "192.0.2.1", Path: "/"},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for line := range strings.Lines(string(config.Text)) {
+		if word, _, _ := strings.Cut(strings.TrimSpace(line), " "); word == "source" || word == "menuentry" || word == "if" {
+			fmt.Print(line)
+		}
+	}
+	fmt.Printf("--- grub/http.cfg\n%s", config.Files["grub/http.cfg"])
+	// Output:
+	// source '(http,192.0.2.1)/grub/http.cfg'
+	// if regexp --set 1:a --set 2:b --set 3:c --set 4:d --set 5:e --set 6:f '^(..):(..):(..):(..):(..):(..)$' "$net_default_mac"; then
+	// menuentry 'Install Debian' --id 'install' {
+	//     if linux "$base"'/debian/linux' 'auto=true' "BOOTIF=$bootif"; then
+	//       if initrd "$base"'/debian/initrd.gz'; then
+	//     if sleep --interruptible 10; then true; else break; fi
+	// --- grub/http.cfg
+	// set base='(http,192.0.2.1)'
+}
+
+// A machine is given a boot program as it is.
+func ExampleProgram() {
+	menu := &bootcfg.Menu{Title: "Memory test", Program: &bootcfg.Program{File: "memtest.efi"}}
+	fmt.Println(menu.Validate())
+	// Output:
+	// <nil>
+}

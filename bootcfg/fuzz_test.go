@@ -279,6 +279,15 @@ func FuzzURLFields(f *testing.F) {
 			if c, err := (PXELinux{}).Render(plainMenu(), b); err == nil {
 				check(parsePXELinux(string(c.Text)).labels[0].kernel, "debian/vmlinuz")
 			}
+			if c, err := (GRUB{}).Render(plainMenu(), b); err == nil {
+				device, file, ok := strings.Cut(parseGRUB(string(c.Text)).entries[0].linux[0], ")")
+				require.True(t, ok)
+				if b.TFTP != nil {
+					require.Equal(t, "("+scheme+","+host+")"+path+"debian/vmlinuz", device+")"+file, "as it is")
+				} else {
+					check(strings.Replace(device[1:], ",", "://", 1)+file, "debian/vmlinuz")
+				}
+			}
 		}
 		params, err := SystemRescue{}.Params(u)
 		if err != nil {
