@@ -4,7 +4,8 @@
 // A [Menu] says what can be booted: entries with a kernel, initrds and kernel
 // parameters, a default, a timeout and help texts. A [Renderer] writes it in
 // the language of one loader: [PXELinux] for pxelinux and lpxelinux, [IPXE] for
-// iPXE. [SystemRescue] makes such a menu, with the kernel parameters that
+// iPXE, [GRUB] for GRUB 2, [UBoot] for U-Boot. A menu may instead name a
+// [Program] that the machine is given as it is. [SystemRescue] makes such a menu, with the kernel parameters that
 // SystemRescue's initramfs needs to find its root file system on the network;
 // [Archiso], [LiveBoot] and [Dracut] do the same for Arch Linux, for Debian's
 // live media and for what is built with dracut. The parameters follow the URL of

@@ -73,7 +73,7 @@ func TestValidate(t *testing.T) {
 			var v *ValueError
 			require.True(t, errors.As(err, &v))
 			require.NotEmpty(t, v.Remedy)
-			for _, r := range []Renderer{PXELinux{}, IPXE{}} {
+			for _, r := range []Renderer{PXELinux{}, IPXE{}, GRUB{}, UBoot{}} {
 				c, rendered := r.Render(test.menu, bases())
 				require.Nil(t, c)
 				require.Equal(t, err.Error(), rendered.Error())
@@ -169,6 +169,8 @@ func TestS004_CommandLineLength(t *testing.T) {
 	}{
 		{PXELinux{}, "BOOT_IMAGE=http://192.0.2.1/~b1/vmlinuz  initrd=http://192.0.2.1/~b1/initrd BOOTIF=01-02-00-00-00-00-01"},
 		{IPXE{}, "vmlinuz initrd=initrd0  BOOTIF=01-02-00-00-00-00-01"},
+		{GRUB{}, "BOOT_IMAGE=(http,192.0.2.1)/~b1/vmlinuz  BOOTIF=01-02-00-00-00-00-01"},
+		{UBoot{}, " BOOTIF=01-02-00-00-00-00-01"},
 	} {
 		t.Run(fmt.Sprintf("%T", test.r), func(t *testing.T) {
 			room := MaxCommandLine - len(test.added)
