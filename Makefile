@@ -15,7 +15,10 @@ PACKAGES = gcc libc6-dev curl strace iproute2 kmod procps xz-utils zstd \
 	nbdkit libnbd-bin qemu-utils fio nbd-client \
 	nfs-ganesha nfs-ganesha-vfs rpcbind nfs-common \
 	initramfs-tools live-boot live-boot-initramfs-tools \
-	dracut-core dracut-network dracut-live isc-dhcp-client systemd udev
+	dracut-core dracut-network dracut-live isc-dhcp-client systemd udev \
+	dnsmasq-base isc-dhcp-relay nftables tcpdump \
+	qemu-system-arm qemu-efi-aarch64 ovmf-ia32 u-boot-qemu \
+	shim-signed grub-common grub-efi-amd64-bin grub-efi-ia32-bin grub-efi-amd64-signed
 
 .PHONY: help deps test short lint cross fuzz soak bench
 
