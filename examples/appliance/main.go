@@ -69,17 +69,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer closeReport()
 
-	network := pxe.Network{
-		Interface: o.iface, Addr: o.addr, Mode: dhcp.Full,
-		Routers: o.router, DNS: o.dns, Domain: o.domain,
-		Leases: &dhcp.Pool{First: o.first, Last: o.last, LeaseTime: o.leaseTime},
+	networks, err := o.newNetworks()
+	if err != nil {
+		return err
+	}
+	booter, err := o.newBooter(ctx, system)
+	if err != nil {
+		return err
 	}
 	server := &pxe.Server{
-		Networks: []pxe.Network{network},
+		Networks: networks,
 		Files:    files,
 		Root:     root,
-		Booter:   system,
-		Loader:   map[string]dhcp.Family{"pxelinux": dhcp.FamilyPXELinux, "ipxe": dhcp.FamilyIPXE}[o.loader],
+		Booter:   booter,
+		Loader:   map[string]dhcp.Family{"pxelinux": dhcp.FamilyPXELinux, "ipxe": dhcp.FamilyIPXE, "grub": dhcp.FamilyGRUB}[o.loader],
 		HTTPAddr: o.http, TFTPAddr: o.tftp, NBDAddr: o.nbd,
 		OnEvent: report,
 		Logger:  slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -88,13 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	nbd := ""
-	if sockets.NBD != nil {
-		nbd = fmt.Sprintf(", NBD on %s", sockets.NBD.Addr())
-	}
-	fmt.Fprintf(stderr, "ready: DHCP on %s, addresses %s-%s, TFTP on %s, HTTP on %s%s, serving %s\n",
-		o.iface, o.first, o.last, sockets.TFTP.LocalAddr(), sockets.HTTP.Addr(), nbd, o.media)
-
+	fmt.Fprintln(stderr, o.ready(sockets))
 	go o.checkNFS(ctx, root, stderr)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(sockets) }()
@@ -113,6 +110,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	return err
+}
+
+// ready says what is served where.
+func (o *options) ready(sockets pxe.Sockets) string {
+	var b strings.Builder
+	b.WriteString("ready: ")
+	for _, n := range o.networks {
+		fmt.Fprintf(&b, "%s; ", &n)
+	}
+	fmt.Fprintf(&b, "TFTP on %s, HTTP on %s", sockets.TFTP.LocalAddr(), sockets.HTTP.Addr())
+	if sockets.NBD != nil {
+		fmt.Fprintf(&b, ", NBD on %s", sockets.NBD.Addr())
+	}
+	fmt.Fprintf(&b, ", serving %s", o.media)
+	return b.String()
 }
 
 // reporter returns the sink of events: a line for people on stderr, and a JSON

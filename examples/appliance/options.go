@@ -9,40 +9,43 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/pxekit/pxe/dhcp"
 )
 
 // options are the command line, read but not yet acted upon.
 type options struct {
-	iface      string
-	addr       netip.Prefix
-	first      netip.Addr
-	last       netip.Addr
-	router     []netip.Addr
-	dns        []netip.Addr
-	domain     string
-	leaseTime  time.Duration
-	media      string
-	loaders    string
-	loader     string
-	params     []string
-	noChecksum bool
-	events     string
-	root       string
-	nfs        string
-	live       bool
-	http, tftp string
-	nbd        string
+	networks     []network
+	reservations []reservation
+	bootOnce     []net.HardwareAddr
+	domain       string
+	leaseTime    time.Duration
+	media        string
+	loaders      string
+	loader       string
+	params       []string
+	noChecksum   bool
+	events       string
+	root         string
+	nfs          string
+	live         bool
+	http, tftp   string
+	nbd          string
 }
 
 const usage = `usage: appliance -interface NAME -range FIRST-LAST -media PATH [flags]
+       appliance -interface NAME -proxy -media PATH [flags]
+       appliance -network iface=NAME,range=FIRST-LAST [-network ...] -media PATH [flags]
 
 A boot server: gives machines on a network their addresses and boots SystemRescue
-on them, straight out of the ISO.
+on them, straight out of the ISO. With -proxy another DHCP server on the network
+gives out the addresses.
 
   appliance -interface eth1 -range 192.0.2.100-192.0.2.199 -media systemrescue.iso
 
 It needs the privilege to open ports 67, 69 and 80 (root, or CAP_NET_BIND_SERVICE
-and CAP_NET_RAW), and a network on which no other DHCP server answers.
+and CAP_NET_RAW), and, without -proxy, a network on which no other DHCP server
+answers.
 
 `
 
@@ -56,9 +59,10 @@ func later(what string) error {
 // mistakes at once.
 func parse(args []string, output io.Writer) (*options, error) {
 	var (
-		o                                            options
-		addr, addrRange, router, dns, params, leases string
-		proxy                                        bool
+		o              options
+		single         network
+		proxy          bool
+		params, leases string
 	)
 	flags := flag.NewFlagSet("appliance", flag.ContinueOnError)
 	flags.SetOutput(output)
@@ -66,18 +70,62 @@ func parse(args []string, output io.Writer) (*options, error) {
 		fmt.Fprint(output, usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&o.iface, "interface", "", "network `interface` to serve")
-	flags.StringVar(&addr, "addr", "", "our address there, as `IP/PREFIX` (default: the interface's first IPv4 address)")
-	flags.StringVar(&addrRange, "range", "", "addresses to give out, as `FIRST-LAST`")
-	flags.BoolVar(&proxy, "proxy", false, "leave addresses to another DHCP server on the network (not supported yet)")
-	flags.StringVar(&router, "router", "", "default router `IP` to announce")
-	flags.StringVar(&dns, "dns", "", "DNS servers to announce, as `IP,IP`")
+	var errs []error
+	check := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// What is wrong is told with all other mistakes, not by package flag.
+	value := func(name, usage string, parse func(string) error) {
+		flags.Func(name, usage, func(s string) error { check(parse(s)); return nil })
+	}
+	flags.StringVar(&single.iface, "interface", "", "network `interface` to serve")
+	value("addr", "our address there, as `IP/PREFIX` (default: the interface's first IPv4 address)", func(s string) (err error) {
+		single.addr, err = parseHost("-addr ", s)
+		return err
+	})
+	value("range", "addresses to give out, as `FIRST-LAST`", func(s string) (err error) {
+		single.first, single.last, err = parseRange("-range ", s)
+		return err
+	})
+	flags.BoolVar(&proxy, "proxy", false, "leave addresses to another DHCP server on the network (proxyDHCP)")
+	value("router", "default router `IP` to announce", func(s string) (err error) {
+		single.router, err = parseAddrs("-router ", s)
+		return err
+	})
+	value("dns", "DNS servers to announce, as `IP,IP`", func(s string) (err error) {
+		single.dns, err = parseAddrs("-dns ", s)
+		return err
+	})
+	add := func(n network, err error) error {
+		if err == nil {
+			o.networks = append(o.networks, n)
+		}
+		return err
+	}
+	several := 0
+	value("network", networkHelp, func(s string) error { several++; return add(parseNetwork(s)) })
+	value("subnet", subnetHelp, func(s string) error { return add(parseSubnet(s)) })
+	value("reserve", "address for one machine, as `MAC=IP`; may be given several times", func(s string) error {
+		r, err := parseReservation(s)
+		o.reservations = append(o.reservations, r)
+		return err
+	})
+	value("boot-once", "hardware address (`MAC`) of a machine that boots from here one time only, and from its local disk afterwards; may be given several times", func(s string) error {
+		hw, err := net.ParseMAC(s)
+		if err != nil {
+			return fmt.Errorf("-boot-once %q: write a hardware address, as 02:00:00:00:00:01", s)
+		}
+		o.bootOnce = append(o.bootOnce, hw)
+		return nil
+	})
 	flags.StringVar(&o.domain, "domain", "", "domain `name` to announce")
 	flags.DurationVar(&o.leaseTime, "lease-time", time.Hour, "how long a lease lasts")
 	flags.StringVar(&leases, "leases", "", "`file` that leases survive in (not supported yet; empty: memory)")
 	flags.StringVar(&o.media, "media", "", "SystemRescue ISO or a directory with its files (`path`)")
 	flags.StringVar(&o.loaders, "loaders", "", "`directory` with more boot loaders, named as distributions name them; they come before the system's")
-	flags.StringVar(&o.loader, "loader", "auto", "boot loader `family` that every client gets: auto, pxelinux or ipxe")
+	flags.StringVar(&o.loader, "loader", "auto", "boot loader `family` that every client gets: auto, pxelinux, ipxe, grub (with shim: Secure Boot), or stock (the medium's own loader and menu, for BIOS)")
 	flags.StringVar(&o.root, "root", "http", "`way` to the root file system: http, nbd, nfs or tftp (which is slow)")
 	flags.StringVar(&o.nfs, "nfs", "", "NFS `export` that has the medium's files, as 192.0.2.9:/srv/rescue (for -root nfs)")
 	flags.BoolVar(&o.live, "live", false, "keep machines on the root file system instead of copying it to memory (for -root nfs and nbd)")
@@ -90,57 +138,51 @@ func parse(args []string, output io.Writer) (*options, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-
-	var errs []error
-	check := func(err error) {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
 	if flags.NArg() > 0 {
 		check(fmt.Errorf("unexpected argument %q: every option begins with a dash", flags.Arg(0)))
-	}
-	if o.iface == "" {
-		check(errors.New("-interface is missing: name the network interface to serve"))
 	}
 	if o.media == "" {
 		check(errors.New("-media is missing: give the path of a SystemRescue ISO or a directory"))
 	}
-	if addr != "" {
-		var err error
-		o.addr, err = netip.ParsePrefix(addr)
-		if err != nil || !o.addr.Addr().Is4() {
-			check(fmt.Errorf("-addr %q: write an IPv4 address and its prefix, as 192.0.2.1/24", addr))
-		}
+	switch one := single.iface != "" || single.addr.IsValid() || single.first.IsValid() || single.router != nil || single.dns != nil || proxy; {
+	case one && several > 0:
+		check(errors.New("-network is given together with flags of a single network (-interface, -addr, -range, -router, -dns, -proxy): use the one or the other"))
+	case one || len(o.networks) == 0 && len(errs) == 0 || flags.NFlag() == 0:
+		check(single.finish(proxy))
+		o.networks = append([]network{single}, o.networks...)
 	}
-	switch {
-	case proxy:
-		check(later("-proxy"))
-	case addrRange == "":
-		check(errors.New("-range is missing: give the addresses to hand out, as -range 192.0.2.100-192.0.2.199"))
-	default:
-		var err error
-		o.first, o.last, err = parseRange(addrRange)
-		check(err)
-	}
-	var err error
-	o.router, err = parseAddrs("-router", router)
-	check(err)
-	o.dns, err = parseAddrs("-dns", dns)
-	check(err)
 	o.params = strings.Fields(params)
 	switch o.loader {
-	case "auto", "pxelinux", "ipxe":
-	case "grub":
-		check(later("-loader grub"))
+	case "auto", "pxelinux", "ipxe", "grub", "stock":
 	default:
-		check(fmt.Errorf("-loader %q: use auto, pxelinux or ipxe", o.loader))
+		check(fmt.Errorf("-loader %q: use auto, pxelinux, ipxe, grub or stock", o.loader))
 	}
 	check(o.checkRoot())
+	if o.loader == "stock" && len(o.params) > 0 {
+		check(errors.New("-params is for menus made here, and -loader stock boots the medium's own"))
+	}
 	if leases != "" {
 		check(later("-leases"))
 	}
 	return &o, errors.Join(errs...)
+}
+
+// finish completes the network that the flags of a single one describe.
+func (n *network) finish(proxy bool) error {
+	var errs []error
+	if n.iface == "" {
+		errs = append(errs, errors.New("-interface is missing: name the network interface to serve, or several by -network"))
+	}
+	n.mode = dhcp.Full
+	if proxy {
+		n.mode = dhcp.Proxy
+		if n.first.IsValid() || n.router != nil || n.dns != nil {
+			errs = append(errs, errors.New("-proxy leaves addresses to another server: -range, -router and -dns are for a server that gives them out"))
+		}
+	} else if !n.first.IsValid() {
+		errs = append(errs, errors.New("-range is missing: give the addresses to hand out, as -range 192.0.2.100-192.0.2.199, or say -proxy if another server does"))
+	}
+	return errors.Join(errs...)
 }
 
 // checkRoot finds flags that do not go with the way to the root file system.
@@ -165,12 +207,21 @@ func (o *options) checkRoot() error {
 	return nil
 }
 
-func parseRange(s string) (first, last netip.Addr, err error) {
+// parseHost reads an address with its prefix.
+func parseHost(name, s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil || !p.Addr().Is4() {
+		return netip.Prefix{}, fmt.Errorf("%s%q: write an IPv4 address and its prefix, as 192.0.2.1/24", name, s)
+	}
+	return p, nil
+}
+
+func parseRange(name, s string) (first, last netip.Addr, err error) {
 	a, b, ok := strings.Cut(s, "-")
 	first, err1 := netip.ParseAddr(strings.TrimSpace(a))
 	last, err2 := netip.ParseAddr(strings.TrimSpace(b))
 	if !ok || err1 != nil || err2 != nil || !first.Is4() || !last.Is4() || last.Less(first) {
-		return first, last, fmt.Errorf("-range %q: write the first and the last IPv4 address, as 192.0.2.100-192.0.2.199", s)
+		return first, last, fmt.Errorf("%s%q: write the first and the last IPv4 address, as 192.0.2.100-192.0.2.199", name, s)
 	}
 	return first, last, nil
 }
@@ -183,7 +234,7 @@ func parseAddrs(name, s string) ([]netip.Addr, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		a, err := netip.ParseAddr(strings.TrimSpace(part))
 		if err != nil || !a.Is4() {
-			return nil, fmt.Errorf("%s %q: %q is no IPv4 address", name, s, part)
+			return nil, fmt.Errorf("%s%q: %q is no IPv4 address", name, s, part)
 		}
 		addrs = append(addrs, a)
 	}
