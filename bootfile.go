@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
@@ -38,7 +36,15 @@ func (v *services) bootFile(ctx context.Context, r *dhcp.Request) (*dhcp.BootFil
 		v.emit(b.event(Event{Stage: StageLoader, Err: err, Done: true}))
 		return nil, nil
 	}
+	file.Style = b.treated().Style
 	return file, nil
+}
+
+// treated returns what is different for the machine of this boot.
+func (b *boot) treated() Treatment {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.treatment
 }
 
 // decide asks the Booter, once per boot: an answer is kept, an error is not.
@@ -46,7 +52,9 @@ func (v *services) decide(ctx context.Context, b *boot, addr netip.Addr) (*bootc
 	b.deciding.Lock()
 	defer b.deciding.Unlock()
 	b.mu.Lock()
-	b.machine.Addr = addr
+	if addr.IsValid() { // a proxy does not know what another server gives
+		b.machine.Addr = addr
+	}
 	decided, menu, machine := b.decided, b.menu, b.machine
 	b.mu.Unlock()
 	if decided {
@@ -67,11 +75,7 @@ func (v *services) decide(ctx context.Context, b *boot, addr netip.Addr) (*bootc
 }
 
 func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, error) {
-	timeout := v.server.BootTimeout
-	if timeout == 0 {
-		timeout = defaultBootTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, v.server.bootTimeout())
 	defer cancel()
 	if err := locateRoot(v.server.Root, &m, v.target(m)); err != nil {
 		return nil, err
@@ -81,21 +85,28 @@ func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, 
 	if err != nil {
 		return nil, fmt.Errorf("asking the Booter: %w", err)
 	}
+	var treatment Treatment
+	if v.server.Treat != nil {
+		treatment = v.server.Treat(&m)
+	}
 	if menu != nil {
 		if err := menu.Validate(); err != nil {
 			return nil, fmt.Errorf("the Booter's menu: %w", err)
 		}
+		if len(menu.Files) > 0 && (treatment.Bases.HTTP != nil || treatment.Bases.TFTP != nil) {
+			return nil, errors.New("the Booter's menu has Files of its own, which this server has, and Treat sends the machine to another one: leave its Bases nil, or put the files there")
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.menu, b.root, b.decided = menu, root, true
+	b.menu, b.root, b.treatment, b.decided = menu, root, treatment, true
 	return menu, nil
 }
 
 // target returns where this machine finds what we serve. All of it names the
 // boot.
 func (v *services) target(m Machine) rootfs.Target {
-	t := rootfs.Target{Server: m.ServerAddr, Machine: m.Addr, BootID: m.BootID, HTTP: v.bases(m).HTTP}
+	t := rootfs.Target{Server: m.ServerAddr, Machine: m.Addr, BootID: m.BootID, HTTP: v.ownBases(m).HTTP}
 	if v.httpsPort != 0 {
 		t.HTTPS = namedBase("https", m, v.httpsPort, 443)
 	}
@@ -134,9 +145,22 @@ func locateRoot(root RootFSTransport, m *Machine, target rootfs.Target) error {
 	return nil
 }
 
-// bases returns the URLs below which a loader finds our files. The TFTP one does
+// bases returns the URLs below which this boot's loader finds its files. b.mu is
+// held.
+func (v *services) bases(b *boot) bootcfg.Bases {
+	bases := v.ownBases(b.machine)
+	if elsewhere := b.treatment.Bases; elsewhere.HTTP != nil || elsewhere.TFTP != nil {
+		bases.HTTP = elsewhere.HTTP // a file has one place: not half of them here
+		if elsewhere.TFTP != nil {
+			bases.TFTP = elsewhere.TFTP
+		}
+	}
+	return bases
+}
+
+// ownBases are the URLs below which this server has its files. The TFTP one does
 // not name the boot: some loaders have room for short names only.
-func (v *services) bases(m Machine) bootcfg.Bases {
+func (v *services) ownBases(m Machine) bootcfg.Bases {
 	var b bootcfg.Bases
 	if v.httpPort != 0 {
 		b.HTTP = namedBase("http", m, v.httpPort, 80)
@@ -156,95 +180,11 @@ func host(addr netip.Addr, port, standard uint16) string {
 	return netip.AddrPortFrom(addr, port).String()
 }
 
-// chooseLoader finds what this client can run: a script for an iPXE, else the
-// first boot loader for its architecture that Files has.
-func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (*dhcp.BootFile, error) {
-	family := v.server.Loader
-	if r.Client.Kind == dhcp.IPXE && (family == 0 || family == dhcp.FamilyIPXE) {
-		return v.script(b)
-	}
-	if v.tftpPort == 0 && r.Client.Kind != dhcp.HTTPBoot {
-		return nil, errors.New("no boot loader can be fetched: TFTP is not served; give Serve a TFTP socket")
-	}
-	var missing []string
-	for _, row := range dhcp.LoaderTable() {
-		if !suits(row, r.Client) || (family != 0 && row.Family != family) {
-			continue
-		}
-		if _, err := renderer(row.Family); err != nil {
-			continue
-		}
-		for _, name := range row.Names {
-			if !v.exists(ctx, name) {
-				missing = append(missing, name)
-				continue
-			}
-			if err := v.configure(b, row.Family, name); err != nil {
-				return nil, err
-			}
-			return v.loaderFile(b, r.Client.Kind, name)
-		}
-	}
-	arch := fmt.Sprintf("architecture %d (%s)", uint16(r.Client.Arch), r.Client.Arch)
-	if missing == nil {
-		return nil, fmt.Errorf("no boot loader is known for a %s client of %s", r.Client.Kind, arch)
-	}
-	return nil, fmt.Errorf("no boot loader for %s: Files has none of %s; install one or add it to Files",
-		arch, strings.Join(missing, ", "))
-}
-
-// loaderFile returns the boot file of a loader, by URL for firmware that boots
-// by HTTP.
-func (v *services) loaderFile(b *boot, kind dhcp.Kind, name string) (*dhcp.BootFile, error) {
-	if kind != dhcp.HTTPBoot {
-		return &dhcp.BootFile{Name: name}, nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	base := v.bases(b.machine).HTTP
-	if base == nil {
-		return nil, errors.New("no boot loader can be fetched: HTTP is not served; give Serve an HTTP listener")
-	}
-	return &dhcp.BootFile{Name: base.JoinPath(name).String()}, nil
-}
-
-// suits reports whether a client can run the loader of a row. An iPXE can run
-// what the firmware could in whose place it came; a client that does not tell
-// its architecture is BIOS, which is older than the option.
-func suits(row dhcp.LoaderRow, client dhcp.Client) bool {
-	kind, arch := client.Kind, dhcp.ArchBIOS
-	if kind == dhcp.IPXE {
-		kind = dhcp.PXE
-	}
-	if client.HasArch {
-		arch = client.Arch
-	}
-	return row.Kind == kind && row.Arch == arch
-}
-
-// script returns the boot file of an iPXE: a URL that names the boot, or a name
-// for TFTP where HTTP is not served.
-func (v *services) script(b *boot) (*dhcp.BootFile, error) {
-	if err := v.configure(b, dhcp.FamilyIPXE, scriptName); err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	bases := v.bases(b.machine)
-	b.mu.Unlock()
-	if bases.HTTP == nil {
-		return &dhcp.BootFile{Name: scriptName}, nil
-	}
-	return &dhcp.BootFile{Name: bases.HTTP.JoinPath(scriptName).String()}, nil
-}
-
 // configure renders the menu for a loader before the loader is offered, so that
 // what cannot be written is found now and not on the machine's screen.
 func (v *services) configure(b *boot, family dhcp.Family, loader string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !slices.Contains(b.loaders, loader) {
-		b.loaders = append(b.loaders, loader) // as many as LoaderTable has, at most
-	}
 	if b.configs[family] != nil {
 		return nil
 	}
@@ -252,7 +192,7 @@ func (v *services) configure(b *boot, family dhcp.Family, loader string) error {
 	if err != nil {
 		return err
 	}
-	bases := v.bases(b.machine)
+	bases := v.bases(b)
 	if loader == "pxelinux.0" {
 		bases.HTTP = nil // lpxelinux.0 is the one that speaks HTTP
 	}
@@ -265,18 +205,4 @@ func (v *services) configure(b *boot, family dhcp.Family, loader string) error {
 	}
 	b.configs[family] = config
 	return nil
-}
-
-// exists reports whether Files has a file of this name.
-func (v *services) exists(ctx context.Context, name string) bool {
-	if v.server.Files == nil {
-		return false
-	}
-	file, err := v.server.Files.OpenFile(ctx, name)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	return err == nil && info.Mode().IsRegular()
 }

@@ -66,7 +66,7 @@ func (v *services) bootOfName(name string, from netip.Addr) (*boot, string) {
 		}
 		name = rest
 	}
-	return v.registry.ofAddr(from), name
+	return v.bootAt(from), name
 }
 
 // cutBootID splits the ID off "~ID/rest". A medium may have names that begin

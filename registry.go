@@ -72,15 +72,26 @@ type boot struct {
 
 	mu       sync.Mutex
 	machine  Machine
-	xid      [4]byte
+	xids     [8]heardXID // the latest transactions, as a ring
+	nextXID  int
 	heard    time.Time
 	progress progress
 	kernel   bool // the kernel was asked for: DHCP clients without a class are the booted system's
 	decided  bool
 	menu     *bootcfg.Menu // nil: nothing to boot
 	root     *url.URL      // of the root file system, as the Booter was told; nil: none
-	loaders  []string      // boot files offered
-	configs  map[dhcp.Family]*bootcfg.Config
+	loaders  []string      // boot files offered, and what they may load
+	// treatment is what is different for this machine, since decided.
+	treatment Treatment
+	fetched   map[string]bool // what the menu names and was delivered whole
+	told      bool            // the Booter was told that the machine has what it boots
+	configs   map[dhcp.Family]*bootcfg.Config
+}
+
+// heardXID is a DHCP transaction of a machine, and when it was last heard.
+type heardXID struct {
+	id [4]byte
+	at time.Time
 }
 
 // progress is how far a boot has come, as far as a new DISCOVER must know.
@@ -104,13 +115,14 @@ func newRegistry(max int) *registry {
 }
 
 // begin returns the boot that a message of a network boot client belongs to,
-// and whether it is a new one. A DISCOVER opens a boot unless it continues one,
-// see continues; any other message belongs to the boot that is open.
-func (r *registry) begin(m Machine, discover bool, xid [4]byte, now time.Time) (*boot, bool) {
+// and whether it is a new one. A message that opens (a DISCOVER, or what a boot
+// server hears first) begins a boot unless it continues one, see continues; any
+// other belongs to the boot that is open.
+func (r *registry) begin(m Machine, opens bool, xid [4]byte, now time.Time) (*boot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entry(m.HardwareAddr)
-	if e.boot != nil && (e.boot.continues(m, xid, now) || !discover) {
+	if e.boot != nil && (e.boot.continues(m, xid, now) || !opens) {
 		return e.boot, false
 	}
 	if e.boot != nil {
@@ -118,7 +130,8 @@ func (r *registry) begin(m Machine, discover bool, xid [4]byte, now time.Time) (
 	}
 	id := newBootID()
 	m.BootID, m.Addr = id, e.addr
-	e.boot = &boot{id: id, hw: e.hw, heard: now, machine: m, xid: xid}
+	e.boot = &boot{id: id, hw: e.hw, heard: now, machine: m}
+	e.boot.recent(xid, now)
 	r.byBoot[id] = e
 	return e.boot, true
 }
@@ -136,10 +149,11 @@ func (r *registry) begin(m Machine, discover bool, xid [4]byte, now time.Time) (
 func (b *boot) continues(m Machine, xid [4]byte, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	silence, copied := now.Sub(b.heard), b.xid == xid
-	b.heard, b.xid = now, xid
+	silence, before := now.Sub(b.heard), b.recent(xid, now)
+	b.heard = now
+	copied := !before.IsZero()
 	switch {
-	case copied && silence < sameMessage:
+	case copied && now.Sub(before) < sameMessage:
 		return true
 	case m.network != b.machine.network:
 		return false // not the relay: two of them may forward one message
@@ -151,6 +165,21 @@ func (b *boot) continues(m Machine, xid [4]byte, now time.Time) bool {
 		return silence < bootPause && b.progress < inConfig
 	}
 	return silence < bootPause && b.progress < inLoader
+}
+
+// recent notes a transaction, and returns when it was heard before; the zero time
+// if it is new. A copy may come late, after the machine has begun another one. b.mu
+// is held, or b not shared yet.
+func (b *boot) recent(xid [4]byte, now time.Time) (before time.Time) {
+	for i := range b.xids {
+		if seen := &b.xids[i]; seen.id == xid && !seen.at.IsZero() {
+			before, seen.at = seen.at, now
+			return before
+		}
+	}
+	b.xids[b.nextXID] = heardXID{xid, now}
+	b.nextXID = (b.nextXID + 1) % len(b.xids)
+	return before
 }
 
 // entry returns the machine's entry, made when it is not known, and marks it as

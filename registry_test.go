@@ -47,6 +47,10 @@ func TestADiscoverOpensABootOrContinuesOne(t *testing.T) {
 		"copy of a message that went on": {
 			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 1, time.Second, StageLoader, false},
 		},
+		"copy of a message that comes after the next one": {
+			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.IPXE, discover, 2, 2 * time.Second, StageLoader, false},
+			{dhcp.PXE, discover, 1, time.Second, "", false}, {dhcp.IPXE, discover, 2, time.Second, "", false},
+		},
 		"ROM with one transaction ID for ever": {
 			{dhcp.PXE, discover, 1, 0, "", true}, {dhcp.PXE, discover, 1, 40 * time.Second, StageRoot, true},
 			{dhcp.PXE, discover, 1, 30 * 24 * time.Hour, "", true},

@@ -65,8 +65,26 @@ type Server struct {
 
 	// Loader is the family of boot loaders that every machine is given. Zero
 	// chooses by machine: an iPXE gets a script, BIOS firmware pxelinux or
-	// iPXE, UEFI firmware iPXE, as Files has them.
+	// iPXE, UEFI firmware iPXE or shim and GRUB, as Files has them. Under Secure
+	// Boot firmware starts only shim and GRUB ([dhcp.FamilyGRUB]), and those only a
+	// kernel that is signed by a key they know.
 	Loader dhcp.Family
+
+	// Loaders and Quirks are rows that come before those of [dhcp.LoaderTable] and
+	// [dhcp.QuirkTable]: loaders of your own for a kind of firmware, and how
+	// certain firmware is told of them. Classify, if set, may correct what a DHCP
+	// client was taken for; see [dhcp.Server].
+	Loaders  []dhcp.LoaderRow
+	Quirks   []dhcp.Quirk
+	Classify func(*dhcp.Request, dhcp.Client) dhcp.Client
+
+	// Treat, if set, says what is different for one machine: its loader, how it is
+	// told of it, and which other computers serve it. It is asked once per boot,
+	// before the Booter, concurrently for different machines, and must answer at
+	// once. For all machines of a network look at the machine's Interface,
+	// RelayAddr or Addr; for a server behind address translation there is
+	// Network.ServerAddr.
+	Treat func(m *Machine) Treatment
 
 	// MaxMachines bounds how many machines are remembered. When there are more,
 	// one that was silent longest is forgotten: of those without a lease, as
@@ -81,11 +99,13 @@ type Server struct {
 	// HTTP. Nil: HTTPS is not served. Only HTTP/1.1 is spoken.
 	TLS *tls.Config
 
-	// DHCPAddr, TFTPAddr, HTTPAddr, HTTPSAddr and NBDAddr are the addresses that
-	// Listen opens, as "host:port". Empty means ":67", ":69", ":80", ":443" and
-	// ":10809"; port 0 takes a free one. HTTPS is opened when TLS is set, NBD
-	// when Root serves it. SystemRescue knows no NBD port but 10809.
-	DHCPAddr, TFTPAddr, HTTPAddr, HTTPSAddr, NBDAddr string
+	// DHCPAddr, PXEAddr, TFTPAddr, HTTPAddr, HTTPSAddr and NBDAddr are the
+	// addresses that Listen opens, as "host:port". Empty means ":67", ":4011",
+	// ":69", ":80", ":443" and ":10809"; port 0 takes a free one. PXE, which is
+	// the boot server, is opened when a network is of mode Proxy or BootServer,
+	// HTTPS when TLS is set, NBD when Root serves it. Clients know no other ports
+	// for DHCP and PXE, SystemRescue none for NBD.
+	DHCPAddr, PXEAddr, TFTPAddr, HTTPAddr, HTTPSAddr, NBDAddr string
 
 	// ClientPort and RelayPort are the UDP ports that DHCP replies go to: a
 	// client's and a relay agent's. Zero means 68 and 67. Only tests and
@@ -115,9 +135,9 @@ func (s *Server) Validate() error {
 		errs = append(errs, err)
 	}
 	switch s.Loader {
-	case 0, dhcp.FamilyPXELinux, dhcp.FamilyIPXE:
+	case 0, dhcp.FamilyPXELinux, dhcp.FamilyIPXE, dhcp.FamilyGRUB:
 	default:
-		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE))
+		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE, dhcp.FamilyGRUB))
 	}
 	for _, part := range []any{s.Root, s.Booter} {
 		if part != nil && isNil(part) {
@@ -211,6 +231,13 @@ func (s *Server) Drops() map[string]uint64 {
 		return nil
 	}
 	return services.drops()
+}
+
+func (s *Server) bootTimeout() time.Duration {
+	if s.BootTimeout == 0 {
+		return defaultBootTimeout
+	}
+	return s.BootTimeout
 }
 
 func (s *Server) setCurrent(services *services) {

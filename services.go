@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/internal/connlimit"
 	"github.com/pxekit/pxe/internal/drop"
@@ -91,20 +90,30 @@ func (s *Server) newServices(sockets Sockets) *services {
 		v.addTFTP(sockets.TFTP, sockets)
 	}
 	// Last: a machine that gets an address finds the rest ready.
-	if sockets.DHCP != nil {
-		v.addDHCP(sockets.DHCP)
-	}
+	v.addDHCP(sockets.DHCP, sockets.PXE)
 	return v
 }
 
-func (v *services) addDHCP(conn net.PacketConn) {
-	v.dhcpPort = portOf(conn.LocalAddr())
+// addDHCP adds what there is of ports 67 and 4011: two services of one DHCP server.
+func (v *services) addDHCP(conn, pxe net.PacketConn) {
+	if conn != nil {
+		v.dhcpPort = portOf(conn.LocalAddr())
+	}
 	v.dhcp = v.server.dhcpServer(v)
-	v.list = append(v.list, service{
-		name:     "DHCP",
-		serve:    func() error { return v.dhcp.Serve(conn) },
-		shutdown: v.dhcp.Shutdown, close: v.dhcp.Close,
-	})
+	if pxe != nil {
+		v.list = append(v.list, service{
+			name:     "PXE",
+			serve:    func() error { return v.dhcp.ServePXE(pxe) },
+			shutdown: v.dhcp.Shutdown, close: v.dhcp.Close,
+		})
+	}
+	if conn != nil {
+		v.list = append(v.list, service{
+			name:     "DHCP",
+			serve:    func() error { return v.dhcp.Serve(conn) },
+			shutdown: v.dhcp.Shutdown, close: v.dhcp.Close,
+		})
+	}
 }
 
 func (v *services) addTFTP(conn net.PacketConn, sockets Sockets) {
@@ -311,26 +320,15 @@ func (v *services) emit(e Event) {
 func (s *Server) dhcpServer(v *services) *dhcp.Server {
 	d := &dhcp.Server{
 		Networks: s.Networks, ClientPort: s.ClientPort, RelayPort: s.RelayPort,
-		Logger: s.Logger,
+		Quirks: s.Quirks, Classify: s.Classify, Logger: s.Logger,
+		BootFile: v.bootFile,
 	}
 	if v != nil {
 		d.ServerPort = v.dhcpPort
-		d.BootFile = v.bootFile
 		d.Trace = &dhcp.Trace{
 			Received: v.dhcpReceived, Sending: v.dhcpSending, Sent: v.dhcpSent,
 			Dropped: v.dhcpDropped,
 		}
 	}
 	return d
-}
-
-// renderer returns the language of a family of boot loaders.
-func renderer(family dhcp.Family) (bootcfg.Renderer, error) {
-	switch family {
-	case dhcp.FamilyPXELinux:
-		return bootcfg.PXELinux{}, nil
-	case dhcp.FamilyIPXE:
-		return bootcfg.IPXE{}, nil
-	}
-	return nil, fmt.Errorf("no configuration can be written for boot loader family %s", family)
 }

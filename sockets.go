@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 
+	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/internal/udp"
 )
 
@@ -88,6 +90,13 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 		return listenError("DHCP", "DHCPAddr", err)
 	}
 	sockets.DHCP = dhcpConn
+	if s.pxePort() {
+		pxeConn, err := udp.Listen(ctx, orDefault(s.PXEAddr, ":4011"), false)
+		if err != nil {
+			return listenError("PXE", "PXEAddr", err)
+		}
+		sockets.PXE = pxeConn
+	}
 	tftpConn, err := udp.Listen(ctx, orDefault(s.TFTPAddr, ":69"), false)
 	if err != nil {
 		return listenError("TFTP", "TFTPAddr", err)
@@ -111,6 +120,12 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 		}
 	}
 	return nil
+}
+
+// pxePort reports whether any network needs port 4011, because another server
+// gives out its addresses.
+func (s *Server) pxePort() bool {
+	return slices.ContainsFunc(s.Networks, func(n Network) bool { return n.Mode != dhcp.Full })
 }
 
 // nbdPort returns the port that NBDAddr asks for; the standard one where that

@@ -77,9 +77,16 @@ func (m *Machine) menu(of func(root *url.URL) (*bootcfg.Menu, error)) (*bootcfg.
 }
 
 // checkSystem reports what no machine could boot with, given the Server's Root, if
-// the Booter is one of this package's.
+// the Booter, or one of a BootOnce, is one of this package's.
 func (s *Server) checkSystem() error {
-	switch s.Booter.(type) {
+	if once, ok := s.Booter.(*BootOnce); ok {
+		return errors.Join(s.checkBooter(once.Once), s.checkBooter(once.Otherwise))
+	}
+	return s.checkBooter(s.Booter)
+}
+
+func (s *Server) checkBooter(booter Booter) error {
+	switch booter.(type) {
 	case SystemRescue, *SystemRescue, Archiso, *Archiso, LiveBoot, *LiveBoot, Dracut, *Dracut:
 	default:
 		return nil
@@ -104,7 +111,7 @@ func (s *Server) checkSystem() error {
 		}
 		return err
 	}
-	_, err := s.Booter.Boot(context.Background(), &sample)
+	_, err := booter.Boot(context.Background(), &sample)
 	return err
 }
 

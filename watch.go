@@ -9,6 +9,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/internal/udp"
 	"github.com/pxekit/pxe/rootfs"
 	"github.com/pxekit/pxe/tftp"
 )
@@ -22,9 +23,15 @@ func (v *services) dhcpReceived(r *dhcp.Request) {
 	var b *boot
 	// A client without a hardware address cannot be told from the next one.
 	if r.Client.Kind != dhcp.Plain && len(r.HardwareAddr()) > 0 && (stage == StageDiscover || stage == StageRequest) {
-		b, _ = v.registry.begin(machineOf(r), stage == StageDiscover, r.Packet.TransactionID, r.Received)
+		// A boot server does not hear the DISCOVER.
+		opens := stage == StageDiscover || r.PXEPort && r.Network.Mode == dhcp.BootServer
+		b, _ = v.registry.begin(machineOf(r), opens, r.Packet.TransactionID, r.Received)
 	} else {
 		b = v.registry.ofMachine(r.HardwareAddr())
+	}
+	if r.Network.Mode != dhcp.Full && stage == StageRequest && b != nil {
+		v.overheard(r, b)
+		return
 	}
 	e := Event{Stage: stage, Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr()}
 	if later := b.laterLease(); later != "" && r.Client.Kind == dhcp.Plain {
@@ -36,6 +43,28 @@ func (v *services) dhcpReceived(r *dhcp.Request) {
 		}
 	}
 	v.emit(b.event(e))
+}
+
+// overheard learns from a REQUEST which address another server gives to a machine:
+// what the machine fetches later tells only that. At port 4011 it has it already.
+func (v *services) overheard(r *dhcp.Request, b *boot) {
+	if addr := r.RequestedAddr(); addr.IsValid() {
+		v.registry.bound(r.HardwareAddr(), addr)
+	}
+	e := Event{Stage: StageRequest, Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr()}
+	if later := b.laterLease(); later != "" && r.Client.Kind == dhcp.Plain {
+		// The other server's answer is not heard: this is the last of it.
+		e.Stage, e.Name, e.Done = later, clientOf(later), true
+		b.leased(later)
+	}
+	v.emit(b.event(e))
+}
+
+// leased notes that a later client of the boot has its lease.
+func (b *boot) leased(later Stage) {
+	if later == StageLease && b.rootElsewhere() {
+		b.delivered(StageRoot) // we shall not see it: the next to ask is the system
+	}
 }
 
 // stageOfMessage returns the step that begins with a client's message.
@@ -95,7 +124,7 @@ func (v *services) dhcpSending(r *dhcp.Request, reply *dhcpv4.DHCPv4) {
 	if reply.MessageType() != dhcpv4.MessageTypeAck || r.Type() != dhcpv4.MessageTypeRequest {
 		return
 	}
-	if len(r.HardwareAddr()) > 0 {
+	if len(r.HardwareAddr()) > 0 && r.YourAddr.IsValid() {
 		v.registry.bound(r.HardwareAddr(), r.YourAddr)
 	}
 }
@@ -125,9 +154,7 @@ func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delive
 			return
 		case StageACK:
 			e.Stage, e.Name = later, clientOf(later)
-			if later == StageLease && b.rootElsewhere() {
-				b.delivered(StageRoot) // we shall not see it: the next to ask is the system
-			}
+			b.leased(later)
 		}
 	}
 	v.emit(b.event(e))
@@ -141,6 +168,9 @@ func (b *boot) rootElsewhere() bool {
 }
 
 func (v *services) dhcpDropped(d dhcp.Drop) {
+	if d.Reason == dhcp.NotForUs && v.registry.ofMachine(d.HardwareAddr) == nil {
+		return // counted: beside another server it is everybody's traffic
+	}
 	v.emit(v.registry.ofMachine(d.HardwareAddr).event(Event{
 		Stage: StageDrop, Name: d.Source.String(), Via: "dhcp", Machine: d.HardwareAddr,
 		Drop: string(d.Reason), Err: d.Err,
@@ -203,6 +233,7 @@ func (v *services) fileDone(b *boot, e Event) {
 	e.Done = true
 	if b != nil && e.Err == nil && !e.Aborted && e.Bytes >= e.Size {
 		b.delivered(e.Stage)
+		v.booted(b, e.Stage, e.Name)
 	}
 	v.emit(b.event(e))
 }
@@ -251,7 +282,26 @@ func (v *services) bootOfSession(s rootfs.Session) *boot {
 	if s.BootID != "" {
 		return v.registry.ofID(s.BootID)
 	}
-	return v.registry.ofAddr(s.Client.Addr())
+	return v.bootAt(s.Client.Addr())
+}
+
+// bootAt returns the boot of the machine that has an address, nil when not known.
+// Where another server gives addresses its REQUEST may not have been heard: it may
+// have come before this server began. Then the kernel knows whose address it is,
+// since the machine has asked for a file.
+func (v *services) bootAt(addr netip.Addr) *boot {
+	b := v.registry.ofAddr(addr)
+	if b != nil || !v.server.pxePort() {
+		return b
+	}
+	hw := udp.Neighbour(addr)
+	if hw == nil {
+		return nil
+	}
+	if b = v.registry.ofMachine(hw); b != nil {
+		v.registry.bound(hw, addr.Unmap())
+	}
+	return b
 }
 
 // openRoot opens a file for the transport of the root file system.
