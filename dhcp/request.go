@@ -151,10 +151,10 @@ func (r *Request) state() state {
 // addrOf returns an address field of a packet, and the zero Addr for 0.0.0.0.
 func addrOf(ip net.IP) netip.Addr {
 	a, ok := netip.AddrFromSlice(ip)
-	if !ok || a.IsUnspecified() {
+	if a = a.Unmap(); !ok || a.IsUnspecified() {
 		return netip.Addr{}
 	}
-	return a.Unmap()
+	return a
 }
 
 func optionAddr(p *dhcpv4.DHCPv4, code dhcpv4.OptionCode) netip.Addr {

@@ -129,6 +129,18 @@ func bindings(t testing.TB, s Store) (all []Binding) {
 	return all
 }
 
+// The codec writes addresses into 16 bytes when it makes a packet, and into 4
+// when it reads one.
+func TestRequestedAddrOfAPacketThatWasNeverOnTheWire(t *testing.T) {
+	r := &Request{Packet: request(mac(1), optAddr(50, "192.0.2.7"))}
+	r.Packet.ClientIPAddr = net.IPv4zero
+	require.Len(t, r.Packet.ClientIPAddr, 16)
+	require.Equal(t, addr("192.0.2.7"), r.RequestedAddr())
+	r.Packet.ClientIPAddr = net.IPv4(192, 0, 2, 8)
+	require.Equal(t, addr("192.0.2.8"), r.RequestedAddr())
+	require.False(t, (&Request{Packet: discover(mac(1))}).RequestedAddr().IsValid())
+}
+
 func TestD026_D054_D056_OfferAndAck(t *testing.T) {
 	s := newServer(rich)
 	offer := ask(t, s, discover(mac(1)))
