@@ -35,12 +35,19 @@ func (s BindingState) String() string {
 }
 
 // Binding is the record of one address in a [Store], and the [Lease] that a
-// [Pool] gives out. It is a value: nothing changes what HW and ID point to.
+// [Pool] gives out to clients without options of their own. It is a value:
+// nothing changes what HW and ID point to.
 type Binding struct {
 	// HW and ID are the client's hardware address and option 61. The client is
-	// known by HW, and by ID only if HW is empty.
+	// known by HW, and by ID only if HW is empty. Of several that it sent, ID is
+	// the one that has a [Reservation], else the last.
 	HW net.HardwareAddr
 	ID []byte
+	// UUID is the machine's, see [Client.UUID]. Only firmware and loaders send
+	// it: the records of their successors, the initramfs and the operating
+	// system, repeat it, and so does the store, for the sake of a [Reservation]
+	// by UUID.
+	UUID string
 	// Addr is the address, with 32 bits of mask where the network's mask goes.
 	Addr netip.Prefix
 	// Until is what State says; the zero Time with Bound means for ever.

@@ -15,69 +15,66 @@ const maxConflicts = 3
 // Request implements [LeasePolicy]: it commits a lease to the store.
 func (p *Pool) Request(ctx context.Context, r *Request) (Lease, error) {
 	for range maxConflicts {
-		b, err := p.extend(ctx, r)
+		lease, err := p.extend(ctx, r)
 		if !errors.Is(err, ErrConflict) {
-			if err != nil || b.Version == 0 {
-				return nil, err
-			}
-			return b, nil
+			return lease, err
 		}
 	}
 	return nil, fmt.Errorf("dhcp: the lease of %s: %w", r.RequestedAddr(), ErrConflict)
 }
 
-// extend commits a lease if the client may have it. The zero Binding without an
-// error means that nothing is known of the client.
-func (p *Pool) extend(ctx context.Context, r *Request) (Binding, error) {
+// extend commits a lease if the client may have it. A nil Lease without an error
+// means that nothing is known of the client.
+func (p *Pool) extend(ctx context.Context, r *Request) (Lease, error) {
 	t, err := p.lock(ctx)
 	if err != nil {
-		return Binding{}, err
+		return nil, err
 	}
 	defer p.mu.Unlock()
 	if err := p.reaches(r); err != nil {
-		return Binding{}, err
+		return nil, err
 	}
 	now := time.Now()
 	t.sweep(now)
-	key, want := r.key(), r.RequestedAddr()
-	if known, may := t.judge(r, key, want, now); !may {
-		if held := t.holders[key]; held != nil && known {
+	c, want := t.identify(r), r.RequestedAddr()
+	if known, may := t.judge(r, c, want, now); !may {
+		if held := t.holders[c.key]; held != nil && known {
 			t.unhold(held) // it starts over
 		}
 		if !known {
-			return Binding{}, nil
+			return nil, nil
 		}
-		return Binding{}, ErrNAK
+		return nil, ErrNAK
 	}
-	before := t.owners[key]
+	before := t.owners[c.key]
 	var left Binding
 	if before != nil {
 		left = before.rec
 	}
-	s, err := p.claim(ctx, t, want, p.binding(r, want, t.slots[want]))
+	s, err := p.claim(ctx, t, want, p.binding(r, c, want, t.slots[want]))
 	if err != nil {
-		return Binding{}, err
+		return nil, err
 	}
 	t.unhold(s)
 	granted := s.rec
 	if before != nil && before != s && before.rec.Version == left.Version {
 		p.forget(ctx, t, before)
 	}
-	return granted, nil
+	return c.lease(granted), nil
 }
 
 // judge says whether anything is known of the client, and whether it may have
 // the address it wants (RFC 2131 section 4.3.2).
-func (t *table) judge(r *Request, key string, want netip.Addr, now time.Time) (known, may bool) {
-	own, held, reserved := t.owners[key], t.holders[key], t.reserved[key]
-	possible := t.mine(want, key) && usable(r, want) && t.free(want, key, now)
+func (t *table) judge(r *Request, c client, want netip.Addr, now time.Time) (known, may bool) {
+	own, held, reserved := t.owners[c.key], t.holders[c.key], c.reservedAddr()
+	possible := t.mine(want, c) && usable(r, want) && t.free(want, c.key, now)
 	isOwn := own != nil && own.addr == want
 	isHeld := held != nil && held.addr == want
 	if reserved.IsValid() {
 		if want == reserved {
 			return true, possible
 		}
-		if t.free(reserved, key, now) && usable(r, reserved) {
+		if t.free(reserved, c.key, now) && usable(r, reserved) && !(isOwn && possible && t.shared(c)) {
 			return true, false // it moves to its own
 		}
 	}

@@ -40,7 +40,7 @@
 // A program with an inventory of its own implements [LeasePolicy] instead: four
 // methods, named after what the client sends, that return what the client ought
 // to have. The server compares that with what the client asked for, and speaks
-// the protocol.
+// the protocol. A [Chain] puts such an inventory before a pool, or joins pools.
 //
 // By default a server is not authoritative: it never tells a client that the
 // address of another network is wrong, since another server may have given it.

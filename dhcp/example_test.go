@@ -127,3 +127,74 @@ func ExampleLeasePolicy() {
 	fmt.Println(srv.Validate())
 	// Output: <nil>
 }
+
+// The machines of an inventory get the addresses it has for them, and all others
+// one of a range. An inventory that also implements [dhcp.Member] may stand
+// anywhere in the chain.
+func ExampleChain() {
+	chain := dhcp.Chain{
+		inventory{"02:00:00:00:00:01": netip.MustParsePrefix("192.0.2.10/24")},
+		&dhcp.Pool{
+			First: netip.MustParseAddr("192.0.2.100"),
+			Last:  netip.MustParseAddr("192.0.2.100"),
+		},
+	}
+	srv := &dhcp.Server{Networks: []dhcp.Network{{
+		Interface: "eth1",
+		Addr:      netip.MustParsePrefix("192.0.2.1/24"),
+		Mode:      dhcp.Full,
+		Leases:    chain,
+	}}}
+	if err := srv.Validate(); err != nil {
+		log.Fatal(err)
+	}
+	for n := range byte(3) {
+		packet, err := dhcpv4.NewDiscovery(net.HardwareAddr{2, 0, 0, 0, 0, n})
+		if err != nil {
+			log.Fatal(err)
+		}
+		lease, err := chain.Discover(context.Background(), &dhcp.Request{Packet: packet})
+		if err != nil {
+			fmt.Println(packet.ClientHWAddr, "is offered nothing:", errors.Is(err, dhcp.ErrNoAddress))
+			continue
+		}
+		fmt.Println(packet.ClientHWAddr, "is offered", lease.Prefix().Addr())
+	}
+	// Output:
+	// 02:00:00:00:00:00 is offered 192.0.2.100
+	// 02:00:00:00:00:01 is offered 192.0.2.10
+	// 02:00:00:00:00:02 is offered nothing: true
+}
+
+// A reservation by UUID is for a machine whose network card may be exchanged. It
+// holds for the system that is booted too, which does not send the UUID.
+func ExampleReservation() {
+	const uuid = "01234567-89ab-cdef-0123-456789abcdef"
+	pool := &dhcp.Pool{Reservations: []dhcp.Reservation{{
+		UUID:    uuid,
+		Addr:    netip.MustParseAddr("192.0.2.10"),
+		Options: []dhcpv4.Option{dhcpv4.OptHostName("node1")},
+	}}}
+	packet, err := dhcpv4.New(
+		dhcpv4.WithHwAddr(net.HardwareAddr{2, 0, 0, 0, 0, 1}),
+		dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest),
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.IPv4(192, 0, 2, 1))),
+		dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IPv4(192, 0, 2, 10))))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range []*dhcp.Request{
+		{Packet: packet, Client: dhcp.Client{UUID: uuid}}, // the firmware
+		{Packet: packet}, // the system
+	} {
+		lease, err := pool.Request(context.Background(), r)
+		if err != nil {
+			log.Fatal(err)
+		}
+		options := lease.(dhcp.LeaseOptions).LeaseOptions()
+		fmt.Println(lease.Prefix().Addr(), options[0].Value)
+	}
+	// Output:
+	// 192.0.2.10 node1
+	// 192.0.2.10 node1
+}

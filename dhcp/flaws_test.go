@@ -46,7 +46,7 @@ func TestCVE_2002_0835_PacketsOfTelephonesAndOthers(t *testing.T) {
 }
 
 func TestDnsmasq_2_61_InformWithoutARange(t *testing.T) {
-	s := newServer(withPool(&Pool{Reservations: []Reservation{{mac(4711), addr("192.0.2.50")}}}))
+	s := newServer(withPool(&Pool{Reservations: []Reservation{{HardwareAddr: mac(4711), Addr: addr("192.0.2.50")}}}))
 	killed(t, s, message(dhcpv4.MessageTypeInform, mac(1), ciaddr("192.0.2.9")).ToBytes(), message(dhcpv4.MessageTypeInform, mac(1)).ToBytes())
 }
 
@@ -103,7 +103,7 @@ func TestCoredhcp_182_DiscoverLeasesNothing_StarvationIsBoundedByHolds(t *testin
 	synctest.Test(t, func(t *testing.T) {
 		store := &MemoryStore{}
 		pool := &Pool{First: addr("192.0.2.100"), Last: addr("192.0.2.199"), Store: store,
-			Reservations: []Reservation{{mac(1), addr("192.0.2.50")}}}
+			Reservations: []Reservation{{HardwareAddr: mac(1), Addr: addr("192.0.2.50")}}}
 		s := newServer(withPool(pool))
 		known := dora(t, s, mac(2))
 		rnd := rand.New(rand.NewPCG(1, 1))

@@ -18,6 +18,9 @@ func FuzzRequest(f *testing.F) {
 		discover(mac(1)), discover(mac(1), optText(60, "PXEClient:Arch:00000"), opt(93, 0, 0), opt(97, make([]byte, 17)...)),
 		discover(mac(1), optText(77, "iPXE"), opt(175, 177, 1, 1), giaddr("192.0.2.2"), opt(82, 1, 2, 'a', 'b')),
 		discover(mac(1), optText(60, "HTTPClient"), opt(57, 5, 0xdc), opt(55, 1, 3, 6, 67, 60, 43)),
+		discover(mac(3), opt(97, bytes.Repeat([]byte{0x11}, 17)...), optAddr(50, "192.0.2.150")),
+		discover(mac(3), optText(61, fuzzID), opt(97, append([]byte{0}, bytes.Repeat([]byte{0x11}, 16)...)...)),
+		request(mac(3), optText(61, fuzzID), selecting("192.0.2.150")), request(mac(3), selecting("192.0.2.150")),
 		discover(nil, opt(61, 0, 1, 2)), discover(mac(1), opt(61, bytes.Repeat([]byte{1}, 300)...)),
 		request(mac(1), selecting("192.0.2.100")), request(mac(1), optAddr(50, "192.0.2.101")), request(mac(1), ciaddr("192.0.2.102")),
 		request(mac(1), selecting("203.0.113.1"), giaddr("192.0.2.2")),
@@ -63,6 +66,12 @@ func FuzzRequest(f *testing.F) {
 				}
 			case yiaddr.Less(addr("192.0.2.100")) || addr("192.0.2.199").Less(yiaddr):
 				t.Fatalf("%s is not in the pool", yiaddr)
+			case yiaddr == addr("192.0.2.150"):
+				if id := string(x.r.ClientID()); x.r.Client.UUID != fuzzUUID && id != fuzzID {
+					t.Fatalf("%s is reserved, not for UUID %q, client identifier %q", yiaddr, x.r.Client.UUID, id)
+				}
+			case x.r.Client.UUID == fuzzUUID && x.kind() == "OFFER" && usable(x.r, addr("192.0.2.150")):
+				t.Fatalf("offered %s instead of the reserved address", yiaddr)
 			}
 			if !x.d.To.IsValid() || x.d.To.Addr().IsUnspecified() || x.d.From != addr(serverIP) {
 				t.Fatalf("sent to %s from %s", x.d.To, x.d.From)
@@ -85,7 +94,10 @@ func fuzzServer(until time.Time, edit ...func(*Server)) *Server {
 		}
 	}
 	s := newServer(append(edit, rich, withBoot("http://192.0.2.1/boot"))...)
-	s.Networks[0].Leases = &Pool{First: addr("192.0.2.100"), Last: addr("192.0.2.199"), Store: store}
+	s.Networks[0].Leases = &Pool{
+		First: addr("192.0.2.100"), Last: addr("192.0.2.199"), Store: store,
+		Reservations: []Reservation{{UUID: fuzzUUID, ClientID: []byte(fuzzID), Addr: addr("192.0.2.150")}},
+	}
 	return s
 }
 
@@ -138,3 +150,9 @@ func FuzzProxy(f *testing.F) {
 		}
 	})
 }
+
+// Who may have 192.0.2.150.
+const (
+	fuzzUUID = "11111111-1111-1111-1111-111111111111"
+	fuzzID   = "\x00reserved"
+)

@@ -31,14 +31,16 @@ type Lease interface {
 // LeaseOptions is an optional upgrade of [Lease].
 type LeaseOptions interface {
 	// LeaseOptions returns options for this client, which replace those of its
-	// network of the same code. Options that the server makes itself (mask,
+	// network of the same code; those of its boot file replace both. A client
+	// that sends a list of what it wants (option 55) gets those on the list, one
+	// that sends none gets all. Options that the server makes itself (mask,
 	// lease time, server identifier and the like) are refused: then no reply
 	// leaves, and the drop names the option.
 	LeaseOptions() []dhcpv4.Option
 }
 
 // LeasePolicy decides who gets which address. [Pool] is one; a provisioning
-// tool implements it on its own inventory.
+// tool implements it on its own inventory. [Chain] joins several.
 //
 // Calls for one client, as told by its hardware address, come one after the
 // other and in the order of its packets; calls for different clients are
@@ -69,21 +71,24 @@ type LeasePolicy interface {
 	Decline(ctx context.Context, r *Request) error
 }
 
+// Member is an optional upgrade of [LeasePolicy] for policies that share a
+// network with others, in a [Chain] or as networks of one [Network.Link].
+type Member interface {
+	LeasePolicy
+	// Knows reports whether the policy has a lease, a hold or a reservation for
+	// this client. A lease that has ended counts while it is remembered, so that
+	// its client gets the same address again. It promises nothing: Discover may
+	// return no lease all the same.
+	Knows(ctx context.Context, r *Request) bool
+	// Covers reports whether the policy could ever give out a, to whomever. The
+	// answer does not change.
+	Covers(a netip.Addr) bool
+}
+
 // OfferWithdrawer is an optional upgrade of [LeasePolicy].
 type OfferWithdrawer interface {
 	// WithdrawOffer hears that the client took another server's offer.
 	WithdrawOffer(ctx context.Context, r *Request)
-}
-
-// Member is an optional upgrade of [LeasePolicy], for networks that share a link
-// (see [Network.Link]) and for policies that are asked one after the other.
-type Member interface {
-	LeasePolicy
-	// Knows reports whether the policy has a lease, a hold or a reservation for
-	// the client of r.
-	Knows(ctx context.Context, r *Request) bool
-	// Covers reports whether the policy could ever give out a.
-	Covers(a netip.Addr) bool
 }
 
 // Decisions that a [LeasePolicy] returns as errors. Any other error means that

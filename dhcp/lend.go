@@ -58,7 +58,10 @@ func (t *table) load(b Binding, now time.Time) {
 	if b.Version == 0 || !addr.Is4() {
 		return
 	}
-	if _, inRange := t.offset(addr); !inRange && t.reservee[addr] == "" {
+	if _, inRange := t.offset(addr); !inRange && t.reservee[addr] == nil {
+		if old, seen := t.moved[b.key()]; t.reservation(b.HW, b.UUID, b.ID) != nil && (!seen || b.freeAfter(old)) {
+			t.moved[b.key()] = b
+		}
 		return // of a range that is no longer ours
 	}
 	old := t.owners[b.key()]
@@ -87,27 +90,27 @@ func (p *Pool) Discover(ctx context.Context, r *Request) (Lease, error) {
 	}
 	now := time.Now()
 	t.sweep(now)
-	key := r.key()
-	addr, ok := t.choose(r, key, now)
+	c := t.identify(r)
+	addr, ok := t.choose(r, c, now)
 	if !ok {
 		return nil, ErrNoAddress
 	}
 	s := t.slots[addr]
-	if s == nil || s.owner != key || !s.rec.active(now) {
-		t.keep(addr, key, now.Add(durationOr(p.OfferTime, defaultOfferTime)))
+	if s == nil || s.owner != c.key || !s.rec.active(now) {
+		t.keep(addr, c.key, now.Add(durationOr(p.OfferTime, defaultOfferTime)))
 	}
-	return p.binding(r, addr, s), nil
+	return c.lease(p.binding(r, c, addr, s)), nil
 }
 
 // choose picks the address to offer, in the order of RFC 2131 section 4.3.1.
-func (t *table) choose(r *Request, key string, now time.Time) (netip.Addr, bool) {
+func (t *table) choose(r *Request, c client, now time.Time) (netip.Addr, bool) {
 	may := func(a netip.Addr) bool {
-		return a.IsValid() && t.mine(a, key) && usable(r, a) && t.free(a, key, now)
+		return a.IsValid() && t.mine(a, c) && usable(r, a) && t.free(a, c.key, now)
 	}
-	if a := t.reserved[key]; may(a) {
+	if a := c.reservedAddr(); may(a) {
 		return a, true
 	}
-	own, held := t.owners[key], t.holders[key]
+	own, held := t.owners[c.key], t.holders[c.key]
 	if own != nil && own.rec.active(now) && may(own.addr) {
 		return own.addr, true
 	}
@@ -120,10 +123,10 @@ func (t *table) choose(r *Request, key string, now time.Time) (netip.Addr, bool)
 	if a := r.RequestedAddr(); may(a) {
 		return a, true
 	}
-	if a, ok := t.fresh(key, func(a netip.Addr) bool { return usable(r, a) }); ok {
+	if a, ok := t.fresh(c.key, func(a netip.Addr) bool { return usable(r, a) }); ok {
 		return a, true
 	}
-	return t.oldest(key, now, func(a netip.Addr) bool { return usable(r, a) })
+	return t.oldest(c, now, func(a netip.Addr) bool { return usable(r, a) })
 }
 
 // usable reports whether a is an address for a client on the request's network,
@@ -150,9 +153,9 @@ func (p *Pool) reaches(r *Request) error {
 
 // binding is the lease of an address from now on, as far as the client asks for
 // it. s is the address's slot, nil if it has none.
-func (p *Pool) binding(r *Request, addr netip.Addr, s *slot) Binding {
+func (p *Pool) binding(r *Request, c client, addr netip.Addr, s *slot) Binding {
 	b := Binding{
-		HW: slices.Clone(r.HardwareAddr()), ID: slices.Clone(r.ClientID()),
+		HW: slices.Clone(r.HardwareAddr()), ID: slices.Clone(c.id), UUID: c.uuid,
 		Addr: netip.PrefixFrom(addr, 32), State: Bound,
 	}
 	start := r.Received
@@ -166,7 +169,7 @@ func (p *Pool) binding(r *Request, addr netip.Addr, s *slot) Binding {
 	if s != nil {
 		b.Version = s.rec.Version
 		// RFC 2131 section 4.3.1: who asks for no time keeps what it has.
-		if !asked && s.owner == r.key() && s.rec.State == Bound && s.rec.freeAfter(b) {
+		if !asked && s.owner == c.key && s.rec.State == Bound && s.rec.freeAfter(b) {
 			b.Until = s.rec.Until
 		}
 	}

@@ -1,10 +1,11 @@
 package dhcp
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,7 +33,8 @@ const (
 // A client is known by its hardware address, so that the firmware, the loader,
 // the initramfs and the operating system of one machine, which send different
 // client identifiers or none, keep one address (a root file system over the
-// network does not survive another one). A client gets, in this order: its
+// network does not survive another one). A [Reservation] may name it by what
+// only some of them send. A client gets, in this order: its
 // reserved address, the address it has, the one it had, the one it asks for, an
 // address that nobody had, the one that has been free for longest. Where an
 // unknown client starts in the range follows from its hardware address, so that
@@ -47,9 +49,9 @@ type Pool struct {
 	// own address, the network's and the broadcast address, routers and DNS
 	// servers may lie inside and are left out.
 	First, Last netip.Addr
-	// Reservations are addresses for certain clients, in or outside of the
-	// range. Nobody else gets them; a client that has one from before the
-	// reservation moves to another when it renews.
+	// Reservations are addresses and options for certain clients, the addresses
+	// in or outside of the range. Nobody else gets them; a client that has one
+	// from before the reservation moves to another when it renews.
 	Reservations []Reservation
 	// LeaseTime is given to clients that ask for no time. Zero: 1 h;
 	// [Infinite]: leases do not end.
@@ -73,12 +75,6 @@ type Pool struct {
 	store   Store
 }
 
-// Reservation gives one client one address.
-type Reservation struct {
-	HardwareAddr net.HardwareAddr
-	Addr         netip.Addr
-}
-
 // Validate reports everything that is wrong with the fields, joined.
 func (p *Pool) Validate() error {
 	var errs []error
@@ -95,19 +91,8 @@ func (p *Pool) Validate() error {
 	case number(p.Last)-number(p.First) >= maxPool:
 		fail("the range %s-%s has more than %d addresses", p.First, p.Last, maxPool)
 	}
-	addrs, clients := make(map[netip.Addr]bool), make(map[string]bool)
-	for _, r := range p.Reservations {
-		switch {
-		case len(r.HardwareAddr) == 0 || len(r.HardwareAddr) > chaddrLen:
-			fail("the reservation of %s has no hardware address of 1 to %d bytes", r.Addr, chaddrLen)
-		case !r.Addr.Is4() || r.Addr.IsUnspecified() || r.Addr.IsMulticast():
-			fail("the reservation of %s has the address %s, which is none of an IPv4 host", r.HardwareAddr, r.Addr)
-		case addrs[r.Addr]:
-			fail("%s is reserved twice", r.Addr)
-		case clients[string(r.HardwareAddr)]:
-			fail("%s has two reservations", r.HardwareAddr)
-		}
-		addrs[r.Addr], clients[string(r.HardwareAddr)] = true, true
+	for _, err := range p.checkReservations() {
+		fail("%w", err)
 	}
 	for _, d := range []struct {
 		name string
@@ -131,12 +116,49 @@ func (p *Pool) fits(network netip.Prefix) (errs []error) {
 	if p.First.IsValid() && (!network.Contains(p.First) || !network.Contains(p.Last)) {
 		errs = append(errs, fmt.Errorf("the pool's range %s-%s is not inside %s", p.First, p.Last, network.Masked()))
 	}
-	for _, r := range p.Reservations {
-		if !network.Contains(r.Addr) {
-			errs = append(errs, fmt.Errorf("the reservation of %s, %s, is not inside %s", r.HardwareAddr, r.Addr, network.Masked()))
+	for i := range p.Reservations {
+		if r := &p.Reservations[i]; r.Addr.IsValid() && !network.Contains(r.Addr) {
+			errs = append(errs, fmt.Errorf("the reservation of %s, %s, is not inside %s", r, r.Addr, network.Masked()))
 		}
 	}
 	return errs
+}
+
+// Knows implements [Member].
+func (p *Pool) Knows(ctx context.Context, r *Request) bool { return p.standing(ctx, r) > unknownClient }
+
+// standing implements ranked.
+func (p *Pool) standing(ctx context.Context, r *Request) standing {
+	t, err := p.lock(ctx)
+	if err != nil {
+		return unknownClient // Discover will say what is wrong
+	}
+	defer p.mu.Unlock()
+	now := time.Now()
+	t.sweep(now)
+	c := t.identify(r)
+	own := t.owners[c.key]
+	switch {
+	case c.reserved != nil:
+		return reservedClient
+	case own != nil && own.rec.active(now), t.holders[c.key] != nil:
+		return leasedClient
+	case own != nil:
+		return formerClient
+	}
+	return unknownClient
+}
+
+// Covers implements [Member]: the range, and what is reserved.
+func (p *Pool) Covers(a netip.Addr) bool {
+	if p.inRange(a) {
+		return true
+	}
+	return a.IsValid() && slices.ContainsFunc(p.Reservations, func(r Reservation) bool { return r.Addr == a })
+}
+
+func (p *Pool) inRange(a netip.Addr) bool {
+	return p.First.IsValid() && a.Is4() && !a.Less(p.First) && !p.Last.Less(a)
 }
 
 func durationOr(d, otherwise time.Duration) time.Duration {

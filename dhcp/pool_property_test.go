@@ -3,6 +3,7 @@ package dhcp
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,87 +12,217 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoAddressIsGivenTwice lets many clients do what they like, and checks the
-// one thing that must hold: who was told ACK has the address until the lease
-// ends or it gives it back, and nobody else is told ACK for it meanwhile.
+// TestNoAddressIsGivenTwice lets many clients do what they like, and checks what
+// must hold: who was told ACK has the address until the lease ends or it gives it
+// back, and nobody else is told ACK for it meanwhile; a reserved address goes to
+// clients only that have said who they are, once; who has it is offered it again,
+// whatever it sends; and what is offered is granted at once. Every other seed has
+// a chain of two pools.
 func TestNoAddressIsGivenTwice(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rnd := rand.New(rand.NewPCG(seed, 1))
-				pool := small(12)
-				pool.Reservations = []Reservation{{mac(0), addr("192.0.2.103")}, {mac(1), addr("192.0.2.210")}}
-				pool.LeaseTime, pool.OfferTime, pool.Quarantine = 10*time.Minute, 20*time.Second, 5*time.Minute
-				s := newServer(withPool(pool))
-				type grant struct {
-					who   int
-					until time.Time
-				}
-				held := map[string]grant{}
-				offers := map[int]string{}
-				for step := range 2500 {
-					who := rnd.IntN(24)
-					a := offers[who]
-					if rnd.IntN(4) == 0 || a == "" {
-						a = addr4(number(addr("192.0.2.99")) + rnd.Uint32N(15)).String()
+				m := newModel(seed)
+				for m.step = range 2500 {
+					m.packet(t)
+					if m.rnd.IntN(3) == 0 {
+						time.Sleep(time.Duration(m.rnd.IntN(40000)) * time.Millisecond)
 					}
-					var p *dhcpv4.DHCPv4
-					switch rnd.IntN(8) {
-					case 0, 1:
-						p = discover(mac(who))
-						if rnd.IntN(2) == 0 {
-							p = discover(mac(who), optAddr(50, a))
-						}
-					case 2, 3:
-						p = request(mac(who), selecting(a))
-					case 4:
-						p = request(mac(who), optAddr(50, a))
-					case 5:
-						p = request(mac(who), ciaddr(a))
-					case 6:
-						p = release(who, a)
-					case 7:
-						p = decline(who, a)
-						if rnd.IntN(4) != 0 {
-							p = discover(mac(who))
-						}
-					}
-					x := ask(t, s, p)
-					now := time.Now()
-					switch {
-					case x.kind() == "OFFER":
-						offers[who] = x.addr()
-						if g, ok := held[x.addr()]; ok && g.who != who && g.until.After(now) {
-							t.Fatalf("step %d: %s is offered to %d, %d has it", step, x.addr(), who, g.who)
-						}
-					case x.kind() == "ACK":
-						if g, ok := held[x.addr()]; ok && g.who != who && g.until.After(now) {
-							t.Fatalf("step %d: %s is given to %d, %d has it", step, x.addr(), who, g.who)
-						}
-						for other, g := range held {
-							if g.who == who {
-								delete(held, other) // it moved to its reserved address
-							}
-						}
-						held[x.addr()] = grant{who, now.Add(10 * time.Minute)}
-						offers[who] = x.addr()
-					case p.MessageType() == dhcpv4.MessageTypeRelease && x.reason == "":
-						require.Equal(t, who, held[a].who)
-						delete(held, a)
-					case p.MessageType() == dhcpv4.MessageTypeDecline && x.reason == "":
-						require.Equal(t, who, held[a].who)
-						held[a] = grant{-1, now.Add(5 * time.Minute)}
-					}
-					if rnd.IntN(3) == 0 {
-						time.Sleep(time.Duration(rnd.IntN(40000)) * time.Millisecond)
+					if m.rnd.IntN(100) == 0 {
+						m.start()
 					}
 				}
-				pool.mu.Lock()
-				defer pool.mu.Unlock()
-				checkTable(t, pool.table)
+				require.NotEmpty(t, m.remembered, "a reserved address was given to a client that did not say who it is again")
+				for _, p := range m.pools.pools() {
+					if p.table != nil {
+						checkTable(t, p.table)
+					}
+				}
 			})
 		})
 	}
+}
+
+// model is what the clients may believe.
+type model struct {
+	rnd    *rand.Rand
+	step   int
+	store  MemoryStore
+	chain  bool
+	pools  Chain
+	server *Server
+	held   map[string]grant // by address
+	offers map[int]string
+	said   map[int]map[string]bool // the identities in the REQUESTs that were granted, by client
+	// remembered counts grants of reserved addresses to clients by what they
+	// said before.
+	remembered map[string]int
+}
+
+type grant struct {
+	who   int
+	until time.Time
+}
+
+func newModel(seed uint64) *model {
+	m := &model{rnd: rand.New(rand.NewPCG(seed, 1)), chain: seed%2 == 1, held: map[string]grant{}, offers: map[int]string{},
+		said: map[int]map[string]bool{}, remembered: map[string]int{}}
+	m.start()
+	return m
+}
+
+// start is a start of the server, with the store as it is.
+func (m *model) start() {
+	_, text5 := machineUUID(5)
+	_, text6 := machineUUID(6)
+	reservations := []Reservation{
+		{HardwareAddr: mac(0), Addr: addr("192.0.2.103")}, {HardwareAddr: mac(1), Addr: addr("192.0.2.210")},
+		{UUID: text5, Addr: addr("192.0.2.104")}, {ClientID: []byte{7, 7}, Addr: addr("192.0.2.105")},
+		{HardwareAddr: mac(8), UUID: text6, ClientID: []byte{9, 9}, Addr: addr("192.0.2.106")},
+	}
+	m.pools = Chain{small(12)}
+	m.pools[0].(*Pool).Reservations = reservations
+	if m.chain {
+		one, two := small(6), poolOf("192.0.2.106", "192.0.2.111")
+		one.Reservations, two.Reservations = reservations[:4], reservations[4:]
+		m.pools = Chain{one, two}
+	}
+	for _, p := range m.pools.pools() {
+		p.LeaseTime, p.OfferTime, p.Quarantine = 10*time.Minute, 20*time.Second, 5*time.Minute
+		p.Store = &m.store
+	}
+	m.server = newServer(withChain(m.pools...))
+	if !m.chain {
+		m.server = newServer(withPool(m.pools[0].(*Pool)))
+	}
+}
+
+// reservation is that of an address, nil if it has none.
+func (m *model) reservation(a string) *Reservation {
+	for _, p := range m.pools.pools() {
+		for i := range p.Reservations {
+			if p.Reservations[i].Addr == addr(a) {
+				return &p.Reservations[i]
+			}
+		}
+	}
+	return nil
+}
+
+// identity makes a client say who it is, now and then: machines 5 and 15 share a
+// UUID, as the two interfaces of one machine do, 6 and 16 and so on likewise.
+func (m *model) identity(who int) (mods []dhcpv4.Modifier) {
+	if m.rnd.IntN(2) == 0 {
+		uuid, _ := machineUUID(byte(who % 10))
+		mods = append(mods, uuid)
+	}
+	switch m.rnd.IntN(3) {
+	case 0:
+		mods = append(mods, opt(61, byte(who%10), byte(who%10)))
+	case 1:
+		mods = append(mods, opt(61, 255, byte(who), byte(m.rnd.IntN(3))))
+	}
+	return mods
+}
+
+// packet sends one packet and compares the answer with the model.
+func (m *model) packet(t *testing.T) {
+	rnd, who := m.rnd, m.rnd.IntN(24)
+	a := m.offers[who]
+	if rnd.IntN(4) == 0 || a == "" {
+		a = addr4(number(addr("192.0.2.99")) + rnd.Uint32N(15)).String()
+	}
+	mods := m.identity(who)
+	var p *dhcpv4.DHCPv4
+	switch rnd.IntN(8) {
+	case 0, 1:
+		p = discover(mac(who), mods...)
+		if rnd.IntN(2) == 0 {
+			p = discover(mac(who), append(mods, optAddr(50, a))...)
+		}
+	case 2, 3:
+		p = request(mac(who), append(mods, selecting(a))...)
+	case 4:
+		p = request(mac(who), append(mods, optAddr(50, a))...)
+	case 5:
+		p = request(mac(who), append(mods, ciaddr(a))...)
+	case 6:
+		p = release(who, a, mods...)
+	case 7:
+		p = decline(who, a, mods...)
+		if rnd.IntN(4) != 0 {
+			p = discover(mac(who), mods...)
+		}
+	}
+	m.send(t, who, a, p)
+	if rnd.IntN(3) == 0 && p.MessageType() == dhcpv4.MessageTypeDiscover {
+		if x := m.send(t, who, "", discover(mac(who), mods...)); x.kind() == "OFFER" {
+			x = m.send(t, who, x.addr(), request(mac(who), append(mods, selecting(x.addr()))...))
+			require.Equal(t, "ACK", x.kind(), "step %d: what was offered", m.step)
+		}
+	}
+}
+
+// send takes the packet to the server. a is the address that it is about.
+func (m *model) send(t *testing.T, who int, a string, p *dhcpv4.DHCPv4) result {
+	x := ask(t, m.server, p)
+	now := time.Now()
+	switch {
+	case x.kind() == "OFFER":
+		m.offers[who] = x.addr()
+		m.check(t, who, x, now)
+		for reserved, g := range m.held {
+			if m.reservation(reserved) != nil && g.who == who && g.until.After(now) {
+				require.Equal(t, reserved, x.addr(), "step %d: %d has a reserved address", m.step, who)
+			}
+		}
+	case x.kind() == "ACK":
+		m.check(t, who, x, now)
+		for other, g := range m.held {
+			if g.who == who {
+				delete(m.held, other) // it moved to its reserved address
+			}
+		}
+		m.held[x.addr()] = grant{who, now.Add(10 * time.Minute)}
+		m.offers[who] = x.addr()
+		if m.said[who] == nil {
+			m.said[who] = map[string]bool{}
+		}
+		for _, id := range says(x.r) {
+			m.said[who][id] = true
+		}
+	case p.MessageType() == dhcpv4.MessageTypeRelease && x.reason == "":
+		require.Equal(t, who, m.held[a].who)
+		delete(m.held, a)
+	case p.MessageType() == dhcpv4.MessageTypeDecline && x.reason == "":
+		require.Equal(t, who, m.held[a].who)
+		m.held[a] = grant{-1, now.Add(5 * time.Minute)}
+	}
+	return x
+}
+
+// check checks an address that is offered or given.
+func (m *model) check(t *testing.T, who int, x result, now time.Time) {
+	if g, ok := m.held[x.addr()]; ok && g.who != who && g.until.After(now) {
+		t.Fatalf("step %d: %s in an %s to %d, %d has it", m.step, x.addr(), x.kind(), who, g.who)
+	}
+	r := m.reservation(x.addr())
+	if r == nil {
+		return
+	}
+	said := says(x.r)
+	current := slices.ContainsFunc(r.identities(), func(id string) bool { return slices.Contains(said, id) })
+	before := slices.ContainsFunc(r.identities(), func(id string) bool { return m.said[who][id] })
+	require.True(t, current || before, "step %d: %s in an %s to %d, a stranger", m.step, x.addr(), x.kind(), who)
+	if !current {
+		m.remembered[x.addr()]++
+	}
+}
+
+// says are the identities in a packet, as Reservation.identities has them.
+func says(r *Request) []string {
+	named := Reservation{HardwareAddr: r.HardwareAddr(), ClientID: r.ClientID(), UUID: r.Client.UUID}
+	return named.identities()
 }
 
 // checkTable checks that the indexes of a table agree.
@@ -130,4 +261,10 @@ func checkTable(t *testing.T, table *table) {
 		}
 	}
 	require.LessOrEqual(t, len(table.declines), table.quarantined.Len())
+	for a, r := range table.reservee {
+		require.Equal(t, a, r.Addr)
+		if s := table.slots[a]; s != nil && s.owner != "" && s.rec.State == Bound {
+			require.Same(t, r, table.reservation(s.rec.HW, s.rec.UUID, s.rec.ID), "the holder of %s is not who it is reserved for", a)
+		}
+	}
 }

@@ -29,7 +29,7 @@ func decline(n int, a string, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 func TestD020_AddressChoice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := small(3)
-		pool.Reservations = []Reservation{{mac(50), addr("192.0.2.200")}, {mac(51), addr("192.0.2.101")}}
+		pool.Reservations = []Reservation{{HardwareAddr: mac(50), Addr: addr("192.0.2.200")}, {HardwareAddr: mac(51), Addr: addr("192.0.2.101")}}
 		s := newServer(withPool(pool))
 		require.Equal(t, "192.0.2.102", dora(t, s, mac(1), optAddr(50, "192.0.2.102")), "the one asked for")
 		require.Equal(t, "192.0.2.102", dora(t, s, mac(1), optAddr(50, "192.0.2.100")), "its own before the one asked for")
@@ -247,7 +247,7 @@ func TestReservationThatComesLater(t *testing.T) {
 
 	pool = small(2)
 	pool.Store = store
-	pool.Reservations = []Reservation{{mac(1), addr("192.0.2.200")}, {mac(3), addr("192.0.2.101")}}
+	pool.Reservations = []Reservation{{HardwareAddr: mac(1), Addr: addr("192.0.2.200")}, {HardwareAddr: mac(3), Addr: addr("192.0.2.101")}}
 	s := newServer(withPool(pool))
 	require.Equal(t, "NAK", ask(t, s, request(mac(1), ciaddr(old))).kind(), "it moves to its own")
 	require.Equal(t, "192.0.2.200", dora(t, s, mac(1)))
@@ -393,7 +393,7 @@ func TestStoreFailures(t *testing.T) {
 		pool.Store = store
 		a := dora(t, newServer(withPool(pool)), mac(1))
 		pool = small(2)
-		pool.Store, pool.Reservations = store, []Reservation{{mac(1), addr("192.0.2.200")}}
+		pool.Store, pool.Reservations = store, []Reservation{{HardwareAddr: mac(1), Addr: addr("192.0.2.200")}}
 		s := newServer(withPool(pool))
 		require.Equal(t, "192.0.2.200", dora(t, s, mac(1)))
 		require.NotEqual(t, a, dora(t, s, mac(2), optAddr(50, a)), "taken for as long as the record says")
@@ -425,12 +425,16 @@ func TestMemoryStore(t *testing.T) {
 	ctx := t.Context()
 	var s MemoryStore
 	b := lease("192.0.2.50/32")
+	b.ID, b.UUID, b.Until = []byte{1, 2, 3}, "01234567-89ab-cdef-0123-456789abcdef", time.Unix(1700000000, 0)
 	_, err := s.ByAddr(ctx, addr("192.0.2.50"))
 	require.ErrorIs(t, err, ErrNoBinding)
 	require.NoError(t, s.Remove(ctx, b), "nothing to remove")
 	stored, err := s.Claim(ctx, b)
 	require.NoError(t, err)
 	require.NotZero(t, stored.Version)
+	want := b
+	want.Version = stored.Version
+	require.Equal(t, want, stored, "all fields are kept")
 	_, err = s.Claim(ctx, b)
 	require.ErrorIs(t, err, ErrConflict)
 	require.ErrorIs(t, s.Remove(ctx, b), ErrConflict)
@@ -455,20 +459,20 @@ func TestPoolValidate(t *testing.T) {
 	}{
 		"good":                      {small(10), ""},
 		"nothing":                   {&Pool{}, "neither a range"},
-		"reservations only":         {&Pool{Reservations: []Reservation{{mac(1), addr("192.0.2.9")}}}, ""},
+		"reservations only":         {&Pool{Reservations: []Reservation{{HardwareAddr: mac(1), Addr: addr("192.0.2.9")}}}, ""},
 		"first only":                {&Pool{First: addr("192.0.2.9")}, "IPv4"},
 		"IPv6":                      {&Pool{First: addr("2001:db8::1"), Last: addr("2001:db8::2")}, "IPv4"},
 		"backwards":                 {&Pool{First: addr("192.0.2.9"), Last: addr("192.0.2.8")}, "before it begins"},
 		"one address":               {small(1), ""},
 		"largest":                   {&Pool{First: addr("10.0.0.0"), Last: addr("10.15.255.255")}, ""},
 		"too large":                 {&Pool{First: addr("10.0.0.0"), Last: addr("10.16.0.0")}, "1048576"},
-		"reservation without a MAC": {edit(func(p *Pool) { p.Reservations = []Reservation{{nil, addr("192.0.2.9")}} }), "hardware address"},
-		"reservation of IPv6":       {edit(func(p *Pool) { p.Reservations = []Reservation{{mac(1), addr("2001:db8::1")}} }), "IPv4"},
+		"reservation without a MAC": {edit(func(p *Pool) { p.Reservations = []Reservation{{HardwareAddr: nil, Addr: addr("192.0.2.9")}} }), "hardware address"},
+		"reservation of IPv6":       {edit(func(p *Pool) { p.Reservations = []Reservation{{HardwareAddr: mac(1), Addr: addr("2001:db8::1")}} }), "IPv4"},
 		"address reserved twice": {edit(func(p *Pool) {
-			p.Reservations = []Reservation{{mac(1), addr("192.0.2.9")}, {mac(2), addr("192.0.2.9")}}
+			p.Reservations = []Reservation{{HardwareAddr: mac(1), Addr: addr("192.0.2.9")}, {HardwareAddr: mac(2), Addr: addr("192.0.2.9")}}
 		}), "twice"},
 		"client with two": {edit(func(p *Pool) {
-			p.Reservations = []Reservation{{mac(1), addr("192.0.2.9")}, {mac(1), addr("192.0.2.8")}}
+			p.Reservations = []Reservation{{HardwareAddr: mac(1), Addr: addr("192.0.2.9")}, {HardwareAddr: mac(1), Addr: addr("192.0.2.8")}}
 		}), "two reservations"},
 		"negative time":              {edit(func(p *Pool) { p.OfferTime = -1 }), "OfferTime"},
 		"default above maximum":      {edit(func(p *Pool) { p.MaxLeaseTime = time.Minute }), "LeaseTime"},

@@ -253,7 +253,7 @@ func TestNetworksOfRelays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for i := range c.s.Networks {
 				if n := &c.s.Networks[i]; n.Subnet.IsValid() {
-					n.Leases.(*Pool).Reservations = []Reservation{{mac(1), n.Leases.(*Pool).First}}
+					n.Leases.(*Pool).Reservations = []Reservation{{HardwareAddr: mac(1), Addr: n.Leases.(*Pool).First}}
 				}
 			}
 			var to netip.Addr

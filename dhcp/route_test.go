@@ -37,7 +37,7 @@ func TestRoute(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(withPool(&Pool{First: addr("192.0.2.100"), Last: addr("192.0.2.199"),
-				Reservations: []Reservation{{hw, addr("192.0.2.100")}}}))
+				Reservations: []Reservation{{HardwareAddr: hw, Addr: addr("192.0.2.100")}}}))
 			x := ask(t, s, c.p)
 			if c.kind == "OFFER" && c.p.ClientHWAddr == nil {
 				require.NotEmpty(t, x.addr())

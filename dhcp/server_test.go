@@ -323,7 +323,7 @@ func TestValidate(t *testing.T) {
 		}, []string{"option 119"}},
 		"MaxClients":          {func(s *Server) { s.MaxClients = -1 }, []string{"MaxClients"}},
 		"pool outside":        {func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("198.51.100.1/24") }, []string{"not inside 198.51.100.0/24"}},
-		"reservation outside": {withPool(&Pool{Reservations: []Reservation{{mac(1), addr("203.0.113.1")}}}), []string{"203.0.113.1"}},
+		"reservation outside": {withPool(&Pool{Reservations: []Reservation{{HardwareAddr: mac(1), Addr: addr("203.0.113.1")}}}), []string{"203.0.113.1"}},
 		"pool invalid":        {withPool(&Pool{}), []string{"neither a range"}},
 		"all at once": {func(s *Server) { s.MaxClients = -1; s.Networks[0].Mode = 0; s.Networks[0].Domain = "!" },
 			[]string{"MaxClients", "Mode", "Domain"}},

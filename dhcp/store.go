@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// Store keeps the bindings of a [Pool], one for each address. All methods are
+// Store keeps the bindings of a [Pool], one for each address, with all their
+// fields. All methods are
 // called concurrently; hundreds of calls may wait in Claim at once, so that a
 // store can write them to disk together. Several servers may share a store: the
 // version decides who was first.

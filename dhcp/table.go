@@ -26,8 +26,11 @@ type table struct {
 	holds    list.List        // of *slot, by the end of the hold
 	byExpiry expiryHeap       // slots with a record and no reservation, by when they become free
 
-	reserved map[string]netip.Addr // by client
-	reservee map[netip.Addr]string
+	reserved map[string]*Reservation     // by identity, see Reservation.identities
+	reservee map[netip.Addr]*Reservation // by address
+	// moved are the clients with a reservation, by key, whose record is of an
+	// address that is no longer the pool's: where they were before it changed.
+	moved map[string]Binding
 
 	declines    map[string]int // addresses in quarantine, by who declined them
 	quarantined list.List      // of quarantine, by its end
@@ -53,7 +56,8 @@ type quarantine struct {
 func newTable(p *Pool) *table {
 	t := &table{
 		slots: make(map[netip.Addr]*slot), owners: make(map[string]*slot), holders: make(map[string]*slot),
-		reserved: make(map[string]netip.Addr), reservee: make(map[netip.Addr]string),
+		reserved: make(map[string]*Reservation), reservee: make(map[netip.Addr]*Reservation),
+		moved:    make(map[string]Binding),
 		declines: make(map[string]int),
 	}
 	if p.First.IsValid() {
@@ -61,10 +65,15 @@ func newTable(p *Pool) *table {
 		t.size = int(number(p.Last)-t.first) + 1
 		t.used = make([]uint64, (t.size+63)/64)
 	}
-	for _, r := range p.Reservations {
-		key := clientKey(r.HardwareAddr, nil)
-		t.reserved[key], t.reservee[r.Addr] = r.Addr, key
-		t.mark(r.Addr, true)
+	for i := range p.Reservations {
+		r := &p.Reservations[i]
+		for _, id := range r.identities() {
+			t.reserved[id] = r
+		}
+		if r.Addr.IsValid() {
+			t.reservee[r.Addr] = r
+			t.mark(r.Addr, true)
+		}
 	}
 	return t
 }
@@ -88,9 +97,9 @@ func (t *table) mark(a netip.Addr, used bool) {
 }
 
 // mine reports whether the client may ever have the address.
-func (t *table) mine(a netip.Addr, key string) bool {
-	if who, reserved := t.reservee[a]; reserved {
-		return who == key
+func (t *table) mine(a netip.Addr, c client) bool {
+	if r := t.reservee[a]; r != nil {
+		return r == c.reserved
 	}
 	_, ok := t.offset(a)
 	return ok
@@ -243,7 +252,7 @@ func (t *table) freshIn(from, to int, usable func(netip.Addr) bool) (netip.Addr,
 }
 
 // oldest finds the address that has been free for longest.
-func (t *table) oldest(key string, now time.Time, usable func(netip.Addr) bool) (netip.Addr, bool) {
+func (t *table) oldest(c client, now time.Time, usable func(netip.Addr) bool) (netip.Addr, bool) {
 	var skipped []*slot
 	defer func() {
 		for _, s := range skipped {
@@ -255,7 +264,7 @@ func (t *table) oldest(key string, now time.Time, usable func(netip.Addr) bool) 
 		if s.freeAt().After(now) {
 			break
 		}
-		if !s.busy && t.mine(s.addr, key) && usable(s.addr) {
+		if !s.busy && t.mine(s.addr, c) && usable(s.addr) {
 			return s.addr, true
 		}
 		skipped = append(skipped, heap.Pop(&t.byExpiry).(*slot))

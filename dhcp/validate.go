@@ -124,7 +124,7 @@ func (n *Network) validate() (errs []error) {
 	if v, ok := n.Leases.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			errs = append(errs, err)
-		} else if p, ok := n.Leases.(*Pool); ok && len(errs) == 0 && n.subnet().IsValid() {
+		} else if p, ok := n.Leases.(interface{ fits(netip.Prefix) []error }); ok && len(errs) == 0 && n.subnet().IsValid() {
 			errs = append(errs, p.fits(n.subnet())...)
 		}
 	}
