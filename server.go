@@ -112,6 +112,12 @@ type Server struct {
 	// simulations without privilege need others.
 	ClientPort, RelayPort uint16
 
+	// DetectTime is for how long Listen first asks on each interface whether another
+	// server answers there. It refuses to go on if one gives out boot files, or, in
+	// mode Full, addresses: see [Server.Detect], [ConflictError]. Five seconds find
+	// nearly all. Zero: it does not ask.
+	DetectTime time.Duration
+
 	// OnEvent is told of every step of every boot, one call at a time and in
 	// order of time. It must return quickly: the machines wait.
 	OnEvent func(Event)
@@ -154,6 +160,9 @@ func (s *Server) Validate() error {
 	}
 	if s.BootTimeout < 0 {
 		errs = append(errs, fmt.Errorf("negative BootTimeout %s", s.BootTimeout))
+	}
+	if s.DetectTime < 0 {
+		errs = append(errs, fmt.Errorf("negative DetectTime %s", s.DetectTime))
 	}
 	if s.MaxMachines < 0 {
 		errs = append(errs, fmt.Errorf("negative MaxMachines %d", s.MaxMachines))

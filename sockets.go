@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"syscall"
 
 	"github.com/pxekit/pxe/dhcp"
@@ -63,6 +62,9 @@ func (s Sockets) Close() error {
 // closes them, or closes them itself.
 func (s *Server) Listen(ctx context.Context) (Sockets, error) {
 	if err := s.Validate(); err != nil {
+		return Sockets{}, err
+	}
+	if err := s.refuse(ctx); err != nil {
 		return Sockets{}, err
 	}
 	var sockets Sockets
@@ -131,10 +133,8 @@ func (s *Server) pxePort() bool {
 // nbdPort returns the port that NBDAddr asks for; the standard one where that
 // leaves it open.
 func (s *Server) nbdPort() uint16 {
-	if _, port, err := net.SplitHostPort(s.NBDAddr); err == nil {
-		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
-			return uint16(n)
-		}
+	if port := portIn(s.NBDAddr); port > 0 {
+		return port
 	}
 	return 10809
 }

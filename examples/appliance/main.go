@@ -27,6 +27,9 @@ const drainTime = 30 * time.Second
 // menuTimeout is how long a machine shows the menu before it boots the default.
 const menuTimeout = 5 * time.Second
 
+// detectTime is how long -detect looks for other servers on each network.
+const detectTime = 5 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -86,6 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		HTTPAddr: o.http, TFTPAddr: o.tftp, NBDAddr: o.nbd,
 		OnEvent: report,
 		Logger:  slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if o.detect {
+		server.DetectTime = detectTime
 	}
 	sockets, err := server.Listen(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type options struct {
 	loader       string
 	params       []string
 	noChecksum   bool
+	detect       bool
 	events       string
 	root         string
 	nfs          string
@@ -98,6 +100,7 @@ func parse(args []string, output io.Writer) (*options, error) {
 		single.dns, err = parseAddrs("-dns ", s)
 		return err
 	})
+	flags.BoolVar(&o.detect, "detect", false, "first look for five seconds, on each network, whether another server is in the way, and refuse to start then")
 	add := func(n network, err error) error {
 		if err == nil {
 			o.networks = append(o.networks, n)
@@ -158,6 +161,9 @@ func parse(args []string, output io.Writer) (*options, error) {
 		check(fmt.Errorf("-loader %q: use auto, pxelinux, ipxe, grub or stock", o.loader))
 	}
 	check(o.checkRoot())
+	if o.loader == "stock" && slices.ContainsFunc(o.networks, func(n network) bool { return n.mode != dhcp.Full }) {
+		check(errors.New("-loader stock needs the addresses to come from here: the medium's own menu takes the server from the lease"))
+	}
 	if o.loader == "stock" && len(o.params) > 0 {
 		check(errors.New("-params is for menus made here, and -loader stock boots the medium's own"))
 	}
