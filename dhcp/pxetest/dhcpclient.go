@@ -23,12 +23,19 @@ type exchange struct {
 	// total, if not zero, bounds both together.
 	waits []time.Duration
 	total time.Duration
-	// needBootFile: an OFFER without one is not taken. Real firmware collects for a
-	// while and then prefers; this one takes the first OFFER that has one.
-	needBootFile bool
+	// choose picks among the OFFERs that came.
+	choose func(collected) (plan, bool)
+	// boots: the client is to be told a boot file, so OFFERs of servers that give
+	// no address are for it, too.
+	boots bool
+	// optionFirst: option 67 counts before the header's file, as with EDK2.
+	optionFirst bool
+	// bootServer is how it asks at port 4011.
+	bootServer bootServerHabits
 
 	port    dhcpPort
 	source  uint16 // the port that replies must come from
+	alone   bool   // there is one server: nobody else's OFFER is waited for
 	started time.Time
 	xid     uint32
 	saw     sightings
@@ -37,65 +44,90 @@ type exchange struct {
 // maxNAKs is how often a refused client begins again.
 const maxNAKs = 3
 
-// run plays the exchange. lease is called when an OFFER was chosen, so that
+// run plays the exchange. offered is called when an OFFER was chosen, so that
 // progress can be told.
-func (x *exchange) run(ctx context.Context, offered func()) (Lease, error) {
+func (x *exchange) run(ctx context.Context, offered func()) (plan, *reply, error) {
 	x.started = time.Now()
 	for range maxNAKs {
 		x.xid = rand.Uint32()
-		offer, err := x.discover(ctx)
+		p, err := x.discover(ctx)
 		if err != nil {
-			return Lease{}, x.fail(err)
+			return plan{}, nil, x.fail(err)
 		}
 		offered()
-		ack, err := x.request(ctx, offer)
+		ack, err := x.request(ctx, p)
 		if errors.Is(err, ErrNAK) {
 			continue
 		}
 		if err != nil {
-			return Lease{}, x.fail(err)
+			return plan{}, nil, x.fail(err)
 		}
-		return ack.lease(x.client), nil
+		return p, ack, nil
 	}
-	return Lease{}, x.fail(fmt.Errorf("%w, %d times", ErrNAK, maxNAKs))
+	return plan{}, nil, x.fail(fmt.Errorf("%w, %d times", ErrNAK, maxNAKs))
 }
 
 func (x *exchange) fail(err error) error { return &sawError{err, x.saw.list()} }
 
-func (x *exchange) discover(ctx context.Context) (*reply, error) {
-	without := 0
+// maxOffers is how many OFFERs are kept, as in EDK2.
+const maxOffers = 16
+
+// discover sends DISCOVERs and collects OFFERs until the client has what it wants.
+// It looks at them whenever one came and whenever a wait is over.
+func (x *exchange) discover(ctx context.Context) (plan, error) {
+	c := collected{optionFirst: x.optionFirst, saw: &x.saw, alone: x.alone}
+	var chosen plan
+	ready := func(waited bool) bool {
+		c.waited, c.elapsed = waited, time.Since(x.started)
+		if c.alone && c.addressed() {
+			c.waited, c.elapsed = true, time.Minute
+		}
+		if len(c.offers) == 0 {
+			return false
+		}
+		var ok bool
+		chosen, ok = x.choose(c)
+		return ok
+	}
 	for _, wait := range x.waits {
 		if err := x.send(msgDiscover); err != nil {
-			return nil, err
+			return plan{}, err
 		}
-		offer, err := x.await(ctx, wait, func(r *reply, from netip.AddrPort) (bool, error) {
+		got, err := x.await(ctx, wait, func(r *reply, from netip.AddrPort) (bool, error) {
 			if r.messageType() != msgOffer {
 				x.saw.add("message type %d from %v while waiting for an OFFER", r.messageType(), from)
 				return false, nil
 			}
-			if why := x.unfit(r); why != "" {
+			if why := x.unfitOffer(r); why != "" {
 				x.saw.add("OFFER from %v %s", from, why)
 				return false, nil
 			}
-			if x.needBootFile && r.bootFile() == "" {
-				without++
-				x.saw.add("OFFER of %v from %v without a boot file", r.yiaddr, from)
+			if len(c.offers) == maxOffers {
 				return false, nil
 			}
-			return true, nil
+			c.offers = append(c.offers, &offer{r, from})
+			return ready(false), nil
 		})
-		if offer != nil || err != nil {
-			return offer, err
+		if err != nil {
+			return plan{}, err
+		}
+		c.waits++
+		if got != nil || ready(true) {
+			return chosen, nil
 		}
 	}
 	waited := time.Since(x.started).Round(time.Second)
-	if without > 0 {
-		return nil, fmt.Errorf("%w to %s within %v", ErrNoBootFile, x.client, waited)
+	if len(c.offers) > 0 {
+		for _, o := range c.offers {
+			x.saw.add("%s", c.describe(o))
+		}
+		return plan{}, fmt.Errorf("%w to %s within %v", ErrNoBootFile, x.client, waited)
 	}
-	return nil, fmt.Errorf("%w to %s within %v", ErrNoOffer, x.client, waited)
+	return plan{}, fmt.Errorf("%w to %s within %v", ErrNoOffer, x.client, waited)
 }
 
-func (x *exchange) request(ctx context.Context, offer *reply) (*reply, error) {
+func (x *exchange) request(ctx context.Context, p plan) (*reply, error) {
+	offer := p.offer.reply
 	server := offer.addr(optServerID)
 	addr4, server4 := offer.yiaddr.As4(), server.As4()
 	started := time.Now()
@@ -124,8 +156,8 @@ func (x *exchange) request(ctx context.Context, offer *reply) (*reply, error) {
 				x.saw.add("ACK from %v of %v, but %v was offered", from, r.yiaddr, offer.yiaddr)
 				return false, nil
 			}
-			if x.needBootFile && r.bootFile() == "" {
-				return false, fmt.Errorf("%w: the ACK from %v has none, though its OFFER had %q", ErrNoBootFile, from, offer.bootFile())
+			if p.fromAck && r.bootFile(x.optionFirst) == "" {
+				return false, fmt.Errorf("%w: the ACK from %v has none, though its OFFER had %q", ErrNoBootFile, from, offer.bootFile(x.optionFirst))
 			}
 			return true, nil
 		})
@@ -134,6 +166,22 @@ func (x *exchange) request(ctx context.Context, offer *reply) (*reply, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w to %s within %v, from %v", ErrNoAck, x.client, time.Since(started).Round(time.Second), server)
+}
+
+// unfitOffer is unfit for OFFERs: to a client that boots one without an address
+// may be a proxy's.
+func (x *exchange) unfitOffer(r *reply) string {
+	if !x.boots || !r.yiaddr.IsUnspecified() {
+		return x.unfit(r)
+	}
+	server := r.addr(optServerID)
+	switch {
+	case !server.IsValid() || server.IsUnspecified():
+		return "without a server identifier (option 54)"
+	case !r.isClass(classPXE) && !r.isClass(classHTTP):
+		return fmt.Sprintf("offers no address, and its class (option 60) is %q, not that of a proxy", r.text(optVendorClass))
+	}
+	return x.otherUUID(r)
 }
 
 // unfit says why no client would take this OFFER or ACK.
@@ -147,6 +195,10 @@ func (x *exchange) unfit(r *reply) string {
 	case len(r.options[optLeaseTime]) != 4:
 		return "without a lease time (option 51)"
 	}
+	return x.otherUUID(r)
+}
+
+func (x *exchange) otherUUID(r *reply) string {
 	if echo := r.options[optUUID]; echo != nil {
 		for _, o := range x.options {
 			if o.code == optUUID && string(o.data) != string(echo) {
@@ -158,14 +210,18 @@ func (x *exchange) unfit(r *reply) string {
 }
 
 func (x *exchange) send(kind byte, more ...option) error {
+	r := x.message(kind, more...)
+	return x.port.send(r.encode())
+}
+
+func (x *exchange) message(kind byte, more ...option) *request {
 	options := []option{{optMessageType, []byte{kind}}}
 	options = append(options, more...)
 	options = append(options, x.options...)
-	r := request{
+	return &request{
 		xid: x.xid, secs: uint16(time.Since(x.started) / time.Second), flags: x.flags,
 		hw: x.hw, options: options, minSize: x.minSize,
 	}
-	return x.port.send(r.encode())
 }
 
 // await reads until take says yes or the time is up; nil then.
@@ -174,15 +230,20 @@ func (x *exchange) await(ctx context.Context, wait time.Duration, take func(*rep
 	if end := x.started.Add(x.total); x.total > 0 && end.Before(until) {
 		until = end
 	}
+	return x.awaitAt(ctx, x.port, x.source, until, take)
+}
+
+// awaitAt reads from a port, where replies must come from the port source.
+func (x *exchange) awaitAt(ctx context.Context, port dhcpReader, source uint16, until time.Time, take func(*reply, netip.AddrPort) (bool, error)) (*reply, error) {
 	for {
-		b, from, err := x.port.receive(ctx, until)
+		b, from, err := port.receive(ctx, until)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		r := x.sift(b, from)
+		r := x.sift(b, from, source)
 		if r == nil {
 			continue
 		}
@@ -197,9 +258,9 @@ func (x *exchange) await(ctx context.Context, wait time.Duration, take func(*rep
 }
 
 // sift drops what is malformed or not meant for this client.
-func (x *exchange) sift(b []byte, from netip.AddrPort) *reply {
-	if from.Port() != x.source {
-		x.saw.add("a reply from %v: its port is not %d", from, x.source)
+func (x *exchange) sift(b []byte, from netip.AddrPort, source uint16) *reply {
+	if from.Port() != source {
+		x.saw.add("a reply from %v: its port is not %d", from, source)
 		return nil
 	}
 	r, err := decodeReply(b, x.maxSize)

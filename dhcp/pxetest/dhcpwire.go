@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,7 @@ const (
 	optNISDomain    = 40
 	optRequested    = 50
 	optLeaseTime    = 51
+	optVendor       = 43
 	optOverload     = 52
 	optMessageType  = 53
 	optServerID     = 54
@@ -58,6 +60,13 @@ const (
 	firmwareMaxSize = 1472 // what EDK2 reads
 )
 
+// What the vendor class (option 60) of a boot client, and of replies to it, begins
+// with.
+const (
+	classPXE  = "PXEClient"
+	classHTTP = "HTTPClient"
+)
+
 type option struct {
 	code byte
 	data []byte
@@ -68,6 +77,7 @@ type request struct {
 	xid     uint32
 	secs    uint16
 	flags   uint16
+	ciaddr  netip.Addr // none before the client has an address
 	hw      net.HardwareAddr
 	options []option
 	minSize int // padded with zeros to that
@@ -79,6 +89,9 @@ func (r *request) encode() []byte {
 	binary.BigEndian.PutUint32(b[4:], r.xid)
 	binary.BigEndian.PutUint16(b[8:], r.secs)
 	binary.BigEndian.PutUint16(b[10:], r.flags)
+	if r.ciaddr.Is4() {
+		copy(b[12:16], r.ciaddr.AsSlice())
+	}
 	copy(b[28:34], r.hw)
 	b = append(b, 99, 130, 83, 99)
 	for _, o := range r.options {
@@ -147,7 +160,7 @@ func decodeOptions(b []byte) (map[byte][]byte, error) {
 		i += 1 + len(data)
 		if _, again := options[code]; again {
 			switch code {
-			case optVendorClass, 43, optBootFile:
+			case optVendorClass, optVendor, optBootFile:
 				return nil, fmt.Errorf("option %d comes twice; firmware reads only the first", code)
 			}
 		}
@@ -209,16 +222,22 @@ func (r *reply) text(code byte) string {
 }
 
 // bootFile is the name of the network boot program. The header's field comes
-// first, as with BIOS ROMs; option 67 serves where it is empty.
-func (r *reply) bootFile() string {
-	if r.file != "" {
+// first, as with BIOS ROMs and iPXE, or option 67, as with EDK2; the other serves
+// where there is none.
+func (r *reply) bootFile(optionFirst bool) string {
+	name := r.text(optBootFile)
+	if name == "" || r.file != "" && !optionFirst {
 		return r.file
 	}
-	return r.text(optBootFile)
+	return name
+}
+
+func (r *reply) isClass(class string) bool {
+	return strings.HasPrefix(string(r.options[optVendorClass]), class)
 }
 
 // lease reads an ACK.
-func (r *reply) lease(client string) Lease {
+func (r *reply) lease(client string, optionFirst bool) Lease {
 	bits := 0
 	if m := r.options[optMask]; m != nil {
 		bits, _ = net.IPMask(m).Size()
@@ -229,7 +248,6 @@ func (r *reply) lease(client string) Lease {
 		Client:   client,
 		Addr:     netip.PrefixFrom(r.yiaddr, bits),
 		Server:   r.addr(optServerID),
-		BootFile: r.bootFile(),
 		Routers:  r.addrs(optRouter),
 		DNS:      r.addrs(optDNS),
 		HostName: r.text(optHostName),
@@ -237,10 +255,17 @@ func (r *reply) lease(client string) Lease {
 		Duration: time.Duration(binary.BigEndian.Uint32(r.options[optLeaseTime])) * time.Second,
 		Options:  r.options,
 	}
+	r.tell(&l, optionFirst)
+	l.ackServer = l.NextServer
+	return l
+}
+
+// tell puts into a lease what the reply says of the boot file.
+func (r *reply) tell(l *Lease, optionFirst bool) {
+	l.BootFile, l.file, l.NextServer = r.bootFile(optionFirst), r.file, netip.Addr{}
 	if !r.siaddr.IsUnspecified() {
 		l.NextServer = r.siaddr
 	}
-	return l
 }
 
 func untilNUL(b []byte) string {

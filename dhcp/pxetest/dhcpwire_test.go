@@ -13,7 +13,7 @@ import (
 // TestAgainstCodec: the machine's codec and the one that servers use agree.
 func TestAgainstCodec(t *testing.T) {
 	hw := net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	for _, x := range []*exchange{romExchange(hw, [16]byte{1}), edk2Exchange(hw, [16]byte{1}),
+	for _, x := range []*exchange{romExchange(hw, [16]byte{1}), edk2Exchange(UEFIx64, hw, [16]byte{1}), httpExchange(hw, [16]byte{1}),
 		ipxeExchange(BIOSPXE, hw, [16]byte{1}), ipxeExchange(UEFIx64, hw, [16]byte{1}), initramfsExchange(hw)} {
 		r := request{xid: 0x01020304, secs: 7, flags: x.flags, hw: hw, minSize: x.minSize,
 			options: append([]option{{optMessageType, []byte{msgDiscover}}}, x.options...)}
@@ -43,8 +43,11 @@ func TestAgainstCodec(t *testing.T) {
 		require.NoError(t, err)
 		got, err := decodeReply(answer.ToBytes(), x.maxSize)
 		require.NoError(t, err)
-		l := got.lease("x")
+		l := got.lease("x", false)
 		l.Options = nil
+		require.Empty(t, l.file)
+		require.Equal(t, l.NextServer, l.ackServer)
+		l.ackServer = netip.Addr{}
 		require.Equal(t, Lease{Client: "x", Addr: netip.MustParsePrefix("192.0.2.100/25"),
 			Server: netip.MustParseAddr("192.0.2.9"), NextServer: netip.MustParseAddr("192.0.2.1"),
 			BootFile: "by-option", Routers: []netip.Addr{netip.MustParseAddr("192.0.2.126")},
@@ -53,7 +56,7 @@ func TestAgainstCodec(t *testing.T) {
 		answer.BootFileName = "by-header"
 		got, err = decodeReply(answer.ToBytes(), x.maxSize)
 		require.NoError(t, err)
-		require.Equal(t, "by-header", got.bootFile())
+		require.Equal(t, "by-header", got.bootFile(false))
 	}
 }
 
@@ -73,7 +76,7 @@ func FuzzDecodeReply(f *testing.F) {
 		// What is accepted can be read through without a panic, and the server's own
 		// codec takes it and sees the same address and message type.
 		if r.options[optLeaseTime] != nil {
-			r.lease("x")
+			r.lease("x", true)
 		}
 		q, err := dhcpv4.FromBytes(b)
 		require.NoError(t, err)

@@ -15,6 +15,7 @@ var (
 	ErrNoBootFile  = errors.New("no OFFER with a boot file")
 	ErrNoAck       = errors.New("no DHCP ACK")
 	ErrNAK         = errors.New("refused by DHCP NAK")
+	ErrBootServer  = errors.New("no boot file from a boot server at port 4011")
 	ErrLoader      = errors.New("the boot file is nothing that this firmware can run")
 	ErrAutoexec    = errors.New("autoexec.ipxe is no script that begins with dhcp: UEFI builds of iPXE run it before they have an address")
 	ErrChainLoop   = errors.New("chain loop")

@@ -112,7 +112,9 @@ func (r *run) fetch(a agent, stage Stage, at source, w io.Writer) (File, error) 
 	}
 	started := time.Now()
 	var err error
-	if at.url.Scheme == "tftp" {
+	if at.url.Scheme == "tftp" && r.m.Firmware.http() {
+		err = fmt.Errorf("%w: this machine boots by HTTP and does without TFTP", ErrTransfer)
+	} else if at.url.Scheme == "tftp" {
 		var c *tftpClient
 		if c, err = r.tftp(a, at); err == nil {
 			f.Size, err = c.get(r.ctx, at.name, out, progress)

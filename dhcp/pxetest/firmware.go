@@ -11,11 +11,16 @@ type Firmware int
 
 // The machines. BIOSPXE and UEFIx64 have their makers' own PXE stacks and must be
 // given a loader; IPXEROM is a BIOS machine whose network card carries iPXE (as
-// QEMU's do) and can be given a script at once.
+// QEMU's do) and can be given a script at once. UEFIIA32 is 32-bit firmware, which
+// runs 32-bit loaders only; UEFIx64HTTP is UEFI that boots by HTTP and does without
+// TFTP.
 const (
 	BIOSPXE Firmware = 1 + iota
 	UEFIx64
 	IPXEROM
+	UEFIIA32
+	UEFIARM64
+	UEFIx64HTTP
 )
 
 // String implements fmt.Stringer.
@@ -27,20 +32,50 @@ func (f Firmware) String() string {
 		return "UEFI x64"
 	case IPXEROM:
 		return "iPXE ROM"
+	case UEFIIA32:
+		return "UEFI IA32"
+	case UEFIARM64:
+		return "UEFI ARM64"
+	case UEFIx64HTTP:
+		return "UEFI x64 HTTP"
 	}
 	return fmt.Sprintf("Firmware(%d)", int(f))
 }
 
-func (f Firmware) known() bool { return f >= BIOSPXE && f <= IPXEROM }
-func (f Firmware) uefi() bool  { return f == UEFIx64 }
+func (f Firmware) known() bool { return f >= BIOSPXE && f <= UEFIx64HTTP }
+func (f Firmware) uefi() bool  { return f.known() && f != BIOSPXE && f != IPXEROM }
 func (f Firmware) ipxe() bool  { return f == IPXEROM }
+func (f Firmware) http() bool  { return f == UEFIx64HTTP }
 
-// linuxArch is what uname -m says in the initramfs, a part of the root's path.
-func (f Firmware) linuxArch() string { return "x86_64" }
+// linuxArch is what uname -m says in the initramfs, a part of the root's path. A
+// 64-bit kernel runs under 32-bit firmware.
+func (f Firmware) linuxArch() string {
+	if f == UEFIARM64 {
+		return "aarch64"
+	}
+	return "x86_64"
+}
 
-// pxeArch is the client system architecture, RFC 4578 section 2.1.
+// efiArch is how the names of UEFI programs tell their processor.
+func (f Firmware) efiArch() string {
+	switch f {
+	case UEFIIA32:
+		return "ia32"
+	case UEFIARM64:
+		return "aa64"
+	}
+	return "x64"
+}
+
+// pxeArch is the client system architecture of a PXE client, RFC 4578 section 2.1
+// and IANA's registry.
 func (f Firmware) pxeArch() byte {
-	if f.uefi() {
+	switch {
+	case f == UEFIIA32:
+		return 6
+	case f == UEFIARM64:
+		return 11
+	case f.uefi():
 		return 7
 	}
 	return 0
@@ -52,8 +87,10 @@ func exchangeOf(f Firmware, ipxe bool, hw net.HardwareAddr, uuid [16]byte) *exch
 	switch {
 	case ipxe:
 		return ipxeExchange(f, hw, uuid)
+	case f.http():
+		return httpExchange(hw, uuid)
 	case f.uefi():
-		return edk2Exchange(hw, uuid)
+		return edk2Exchange(f, hw, uuid)
 	}
 	return romExchange(hw, uuid)
 }
@@ -67,7 +104,8 @@ func pxeWaits() []time.Duration {
 func romExchange(hw net.HardwareAddr, uuid [16]byte) *exchange {
 	return &exchange{
 		client: "firmware", hw: hw, flags: broadcastFlag, minSize: 548, maxSize: 1260,
-		waits: pxeWaits(), needBootFile: true,
+		waits: pxeWaits(), boots: true, choose: chooseROM,
+		bootServer: bootServerHabits{source: dhcpClientPort, waits: bootServerWaits()},
 		options: []option{
 			{optMaxSize, []byte{1260 >> 8, 1260 & 0xff}},
 			{optParameters, []byte{1, 2, 3, 5, 6, 11, 12, 13, 15, 16, 17, 18, 43, 54, 60, 67,
@@ -81,18 +119,35 @@ func romExchange(hw net.HardwareAddr, uuid [16]byte) *exchange {
 }
 
 // edk2Exchange is the PXE stack that UEFI firmware has from EDK2.
-func edk2Exchange(hw net.HardwareAddr, uuid [16]byte) *exchange {
+func edk2Exchange(f Firmware, hw net.HardwareAddr, uuid [16]byte) *exchange {
 	return &exchange{
 		client: "firmware", hw: hw, flags: broadcastFlag, maxSize: firmwareMaxSize,
-		waits: pxeWaits(), needBootFile: true,
+		waits: pxeWaits(), boots: true, choose: chooseEDK2, optionFirst: true,
+		bootServer: bootServerHabits{source: pxePort, waits: bootServerWaits(), newXID: true},
 		options: []option{
 			{optMaxSize, []byte{firmwareMaxSize >> 8, firmwareMaxSize & 0xff}},
 			{optParameters, []byte{1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43,
 				50, 51, 54, 58, 59, 60, 66, 67, 97, 128, 129, 130, 131, 132, 133, 134, 135}},
 			{optUUID, append([]byte{0}, uuid[:]...)},
 			{optInterface, []byte{1, 3, 16}},
-			{optArch, []byte{0, 7}},
-			{optVendorClass, []byte("PXEClient:Arch:00007:UNDI:003016")},
+			{optArch, []byte{0, f.pxeArch()}},
+			{optVendorClass, fmt.Appendf(nil, "PXEClient:Arch:%05d:UNDI:003016", f.pxeArch())},
+		},
+	}
+}
+
+// httpExchange is UEFI HTTP Boot from EDK2; 16 is x64 by HTTP.
+func httpExchange(hw net.HardwareAddr, uuid [16]byte) *exchange {
+	return &exchange{
+		client: "firmware", hw: hw, flags: broadcastFlag, maxSize: firmwareMaxSize,
+		waits: pxeWaits(), boots: true, choose: chooseHTTP, optionFirst: true,
+		options: []option{
+			{optMaxSize, []byte{firmwareMaxSize >> 8, firmwareMaxSize & 0xff}},
+			{optParameters, []byte{1, 3, 6, 12, 15, 28, 43, 50, 51, 54, 58, 59, 60, 66, 67, 97}},
+			{optUUID, append([]byte{0}, uuid[:]...)},
+			{optInterface, []byte{1, 3, 16}},
+			{optArch, []byte{0, 16}},
+			{optVendorClass, []byte("HTTPClient:Arch:00016:UNDI:003016")},
 		},
 	}
 }
@@ -100,14 +155,16 @@ func edk2Exchange(hw net.HardwareAddr, uuid [16]byte) *exchange {
 // ipxeExchange is iPXE. It does not ask for broadcasts: its driver hears frames
 // for an address that it does not have yet.
 func ipxeExchange(f Firmware, hw net.HardwareAddr, uuid [16]byte) *exchange {
-	class, undi := "PXEClient:Arch:00000:UNDI:002001", []byte{1, 2, 1}
+	class, undi := fmt.Sprintf("PXEClient:Arch:%05d:UNDI:002001", f.pxeArch()), []byte{1, 2, 1}
 	format := byte(24) // bzImage
 	if f.uefi() {
-		class, undi = "PXEClient:Arch:00007:UNDI:003010", []byte{1, 3, 10}
+		class, undi = fmt.Sprintf("PXEClient:Arch:%05d:UNDI:003010", f.pxeArch()), []byte{1, 3, 10}
 		format = 36 // EFI
 	}
 	return &exchange{
-		client: "iPXE", hw: hw, maxSize: firmwareMaxSize, needBootFile: true,
+		client: "iPXE", hw: hw, maxSize: firmwareMaxSize, boots: true, choose: chooseIPXE,
+		bootServer: bootServerHabits{source: dhcpClientPort, names: true, offers: true, second: true,
+			waits: []time.Duration{time.Second / 4, time.Second / 2, time.Second, 2 * time.Second}},
 		waits: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 10 * time.Second},
 		options: []option{
 			{optMaxSize, []byte{firmwareMaxSize >> 8, firmwareMaxSize & 0xff}},
@@ -132,7 +189,7 @@ func ipxeExchange(f Firmware, hw net.HardwareAddr, uuid [16]byte) *exchange {
 // -t 20: short messages without any identity, and no broadcast flag.
 func initramfsExchange(hw net.HardwareAddr) *exchange {
 	return &exchange{
-		client: "initramfs", hw: hw, maxSize: defaultMaxSize,
+		client: "initramfs", hw: hw, maxSize: defaultMaxSize, choose: firstAddress,
 		waits: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 5 * time.Second},
 		total: 20 * time.Second,
 		options: []option{

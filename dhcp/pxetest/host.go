@@ -22,6 +22,10 @@ type Host struct {
 	streams   map[*stream]struct{}
 	ephemeral uint16
 	closed    bool
+	// routers are a machine's way to other networks, as DHCP told it.
+	routers []netip.Addr
+	machine bool // it has no other way than these
+	router  bool // it forwards what is not for it
 }
 
 // nic is an interface of a host. Its prefixes are guarded by host.mu.
@@ -83,10 +87,10 @@ func (h *Host) attach(s *Segment, ifname string, hw net.HardwareAddr, prefixes [
 
 // setPrefix replaces all addresses of the host's first interface; the zero prefix
 // leaves it without one.
-func (h *Host) setPrefix(p netip.Prefix) {
+func (h *Host) setPrefix(p netip.Prefix, routers []netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.nics[0].prefixes = nil
+	h.nics[0].prefixes, h.routers, h.machine = nil, routers, true
 	if p.IsValid() {
 		h.nics[0].prefixes = []netip.Prefix{p}
 	}
@@ -133,38 +137,45 @@ func (n *nic) isBroadcast(addr netip.Addr) bool {
 		slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Bits() < 31 && lastAddr(p) == addr })
 }
 
+func (n *nic) onLink(addr netip.Addr) bool {
+	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
 func (h *Host) hasAddr(addr netip.Addr) bool {
 	return slices.ContainsFunc(h.nics, func(n *nic) bool { return n.has(addr) })
 }
 
 // route finds the interface towards dst: the one that was named; else the one
 // that has the source address, for a broadcast; else the one whose network holds
-// dst. There are no routers on a segment yet.
-func (h *Host) route(dst, from netip.Addr, ifname string) (*nic, error) {
+// dst; else one with a router, via.
+func (h *Host) route(dst, from netip.Addr, ifname string) (n *nic, via netip.Addr, err error) {
 	if ifname != "" {
 		for _, n := range h.nics {
 			if n.name == ifname {
-				return n, nil
+				return n, n.via(dst), nil
 			}
 		}
-		return nil, syscall.ENODEV
+		return nil, via, syscall.ENODEV
 	}
 	if dst == broadcastAddr() {
 		for _, n := range h.nics {
 			if !from.IsValid() || from.IsUnspecified() || n.has(from) {
-				return n, nil
+				return n, via, nil
 			}
 		}
-		return nil, syscall.ENETUNREACH
+		return nil, via, syscall.ENETUNREACH
 	}
 	for _, n := range h.nics {
-		for _, p := range n.prefixes {
-			if p.Contains(dst) {
-				return n, nil
-			}
+		if n.onLink(dst) {
+			return n, via, nil
 		}
 	}
-	return nil, syscall.ENETUNREACH
+	for _, n := range h.nics {
+		if via := n.via(dst); via.IsValid() {
+			return n, via, nil
+		}
+	}
+	return nil, via, syscall.ENETUNREACH
 }
 
 // freePort picks an ephemeral port for which taken says no.

@@ -91,38 +91,11 @@ func (c *httpClient) get(ctx context.Context, u *url.URL, w io.Writer, progress 
 
 // once returns the response if its status is not 200.
 func (c *httpClient) once(ctx context.Context, u *url.URL, w io.Writer, progress func(done, total int64)) (int64, *http.Response, error) {
-	if u.Scheme != "http" && (u.Scheme != "https" || !c.tls) {
-		return 0, nil, fmt.Errorf("%w: %s: this program does not speak %s", ErrTransfer, u, u.Scheme)
-	}
-	port := c.ports.HTTP
-	if u.Scheme == "https" {
-		port = c.ports.HTTPS
-	}
-	addr, err := hostPort(u, port)
+	response, end, err := c.ask(ctx, http.MethodGet, u)
 	if err != nil {
 		return 0, nil, err
 	}
-	conn, err := c.dial(ctx, addr)
-	if err != nil {
-		return 0, nil, fmt.Errorf("%w: GET %s: %w", ErrTransfer, u, err)
-	}
-	defer conn.Close()
-	if u.Scheme == "https" {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // as curl -k does
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-
-	var b strings.Builder
-	fmt.Fprintf(&b, "GET %s HTTP/%s\r\nHost: %s\r\n%s\r\n", u.RequestURI(), c.version, u.Host, c.headers)
-	if _, err := io.WriteString(conn, b.String()); err != nil {
-		return 0, nil, fmt.Errorf("%w: GET %s: %w", ErrTransfer, u, err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodGet})
-	if err != nil {
-		return 0, nil, fmt.Errorf("%w: GET %s: %w", ErrTransfer, u, err)
-	}
-	defer response.Body.Close()
+	defer end()
 	if response.StatusCode != http.StatusOK {
 		return 0, response, nil
 	}
@@ -137,6 +110,59 @@ func (c *httpClient) once(ctx context.Context, u *url.URL, w io.Writer, progress
 		return n, nil, fmt.Errorf("%w: GET %s: %w", ErrTransfer, u, err)
 	}
 	return n, nil, nil
+}
+
+// head asks for the size of a file, -1 if it is not told, and its media type.
+func (c *httpClient) head(ctx context.Context, u *url.URL) (int64, string, error) {
+	response, end, err := c.ask(ctx, http.MethodHead, u)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return 0, "", err
+	}
+	defer end()
+	if response.StatusCode != http.StatusOK {
+		return 0, "", &HTTPError{u.String(), response.StatusCode}
+	}
+	return response.ContentLength, response.Header.Get("Content-Type"), nil
+}
+
+// ask sends a request and reads the head of the answer. end closes the connection.
+func (c *httpClient) ask(ctx context.Context, method string, u *url.URL) (response *http.Response, end func(), err error) {
+	if u.Scheme != "http" && (u.Scheme != "https" || !c.tls) {
+		return nil, nil, fmt.Errorf("%w: %s: this program does not speak %s", ErrTransfer, u, u.Scheme)
+	}
+	port := c.ports.HTTP
+	if u.Scheme == "https" {
+		port = c.ports.HTTPS
+	}
+	addr, err := hostPort(u, port)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := c.dial(ctx, addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s %s: %w", ErrTransfer, method, u, err)
+	}
+	if u.Scheme == "https" {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // as curl -k does
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	end = func() {
+		stop()
+		conn.Close()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/%s\r\nHost: %s\r\n%s\r\n", method, u.RequestURI(), c.version, u.Host, c.headers)
+	if _, err = io.WriteString(conn, b.String()); err == nil {
+		response, err = http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	}
+	if err != nil {
+		end()
+		return nil, nil, fmt.Errorf("%w: %s %s: %w", ErrTransfer, method, u, err)
+	}
+	return response, end, nil
 }
 
 func copyWithProgress(w io.Writer, r io.Reader, total int64, progress func(done, total int64)) (int64, error) {

@@ -92,7 +92,11 @@ func (i *initramfs) network() error {
 		bits, _ = net.IPMask(mask.AsSlice()).Size()
 	}
 	i.server, _ = netip.ParseAddr(fields[1])
-	return i.link.configure(netip.PrefixFrom(addr, bits))
+	var routers []netip.Addr
+	if gateway, err := netip.ParseAddr(fields[2]); err == nil {
+		routers = append(routers, gateway)
+	}
+	return i.link.configure(netip.PrefixFrom(addr, bits), routers)
 }
 
 func (i *initramfs) networkByDHCP() error {

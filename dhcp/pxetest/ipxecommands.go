@@ -196,7 +196,7 @@ func (s *ipxeShell) loadImage(stage Stage, args []string) error {
 func (s *ipxeShell) image(stage Stage, name string, args []string, w io.Writer) (ipxeImage, error) {
 	at, err := join(s.cwd, args[0])
 	if err != nil {
-		return ipxeImage{}, ipxeFailure{err}
+		return ipxeImage{}, commandFailure{err}
 	}
 	if name == "" {
 		name = path.Base(at.url.Path)
@@ -212,7 +212,7 @@ func (s *ipxeShell) image(stage Stage, name string, args []string, w io.Writer) 
 		}
 		s.failed[at.String()] = true
 		s.errno = ipxeValue{[]byte{0x2d, 0x0c, 0x60, 0x8e}, "uint32"} // iPXE's "no such file"
-		return ipxeImage{}, ipxeFailure{err}
+		return ipxeImage{}, commandFailure{err}
 	}
 	return ipxeImage{name: name, args: strings.Join(args[1:], " "), file: f}, nil
 }
@@ -250,7 +250,7 @@ func (s *ipxeShell) chain(args []string) (outcome, error) {
 	}
 	at, err := join(s.cwd, rest[0])
 	if err != nil {
-		return outcome{}, ipxeFailure{err}
+		return outcome{}, commandFailure{err}
 	}
 	if kindOfLoader(at.url.Path) != loaderUnknown {
 		return outcome{kind: booted}, s.ipxeLoad(at)

@@ -34,19 +34,19 @@ const (
 	maxSettings = 1000
 )
 
-// ipxeFailure is a command that failed: the script may go on behind "||".
-type ipxeFailure struct{ err error }
+// commandFailure is a command that failed: the script may go on behind "||".
+type commandFailure struct{ err error }
 
-func (f ipxeFailure) Error() string { return f.err.Error() }
-func (f ipxeFailure) Unwrap() error { return f.err }
+func (f commandFailure) Error() string { return f.err.Error() }
+func (f commandFailure) Unwrap() error { return f.err }
 
 func isFailure(err error) bool {
-	_, ok := err.(ipxeFailure) // not one further down: what wraps it ends the boot
+	_, ok := err.(commandFailure) // not one further down: what wraps it ends the boot
 	return ok
 }
 
 func failure(format string, args ...any) error {
-	return ipxeFailure{fmt.Errorf(format, args...)}
+	return commandFailure{fmt.Errorf(format, args...)}
 }
 
 // outcome is how a script, or a command, moves control.
@@ -152,7 +152,7 @@ func (s *ipxeShell) script(text string, at source) (outcome, error) {
 			soft := isFailure(err)
 			err := fmt.Errorf("%w: %s:%d: %s: %w", ErrConfig, at, line.number, strings.Join(line.words, " "), err)
 			if soft {
-				err = ipxeFailure{err} // a script that chained this one may go on
+				err = commandFailure{err} // a script that chained this one may go on
 			}
 			return outcome{}, err
 		}

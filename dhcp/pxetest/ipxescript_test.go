@@ -25,10 +25,11 @@ func shell(f Firmware) *ipxeShell {
 // nowhere is a plug without a cable.
 type nowhere struct{ link }
 
-func (nowhere) ports() Ports                        { return Ports{DHCP: 67, TFTP: 69, HTTP: 80} }
-func (nowhere) configure(netip.Prefix) error        { return nil }
-func (nowhere) packetConn() (net.PacketConn, error) { return nil, net.ErrClosed }
-func (nowhere) openDHCP() (dhcpPort, error)         { return nil, net.ErrClosed }
+func (nowhere) ports() Ports                               { return Ports{DHCP: 67, TFTP: 69, HTTP: 80} }
+func (nowhere) alone() bool                                { return true }
+func (nowhere) configure(netip.Prefix, []netip.Addr) error { return nil }
+func (nowhere) packetConn() (net.PacketConn, error)        { return nil, net.ErrClosed }
+func (nowhere) openDHCP() (dhcpPort, error)                { return nil, net.ErrClosed }
 func (nowhere) dial(context.Context, netip.AddrPort) (net.Conn, error) {
 	return nil, net.ErrClosed
 }

@@ -170,7 +170,10 @@ func (s *ipxeShell) setting(name string) ipxeValue {
 		}
 		return ipxeText("pcbios")
 	case "buildarch":
-		if s.m.Firmware.uefi() {
+		switch {
+		case s.m.Firmware == UEFIARM64:
+			return ipxeText("arm64")
+		case s.m.Firmware.uefi() && s.m.Firmware != UEFIIA32:
 			return ipxeText("x86_64")
 		}
 		return ipxeText("i386")

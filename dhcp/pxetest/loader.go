@@ -23,7 +23,7 @@ const (
 func kindOfLoader(name string) loaderKind {
 	base := strings.ToLower(path.Base(name))
 	ipxe := strings.Contains(base, "ipxe") || strings.Contains(base, "undionly") || strings.Contains(base, "snponly")
-	switch ext := path.Ext(base); {
+	switch ext := path.Ext(strings.TrimSuffix(base, ".signed")); {
 	case base == "pxelinux.0":
 		return loaderPXELinux
 	case base == "lpxelinux.0":
@@ -41,6 +41,9 @@ func (r *run) nextServer() netip.Addr {
 	if r.lease.NextServer.IsValid() {
 		return r.lease.NextServer
 	}
+	if r.lease.Proxy.IsValid() {
+		return r.lease.Proxy
+	}
 	return r.lease.Server
 }
 
@@ -51,15 +54,8 @@ func (r *run) romBootFile() error {
 	if isURL(name) {
 		return fmt.Errorf("%w: %q is a URL, PXE firmware loads by TFTP", ErrLoader, name)
 	}
-	kind := kindOfLoader(name)
-	bios := kind == loaderPXELinux || kind == loaderLPXELinux || kind == loaderIPXEBIOS
-	switch {
-	case kind == loaderUnknown:
-		return fmt.Errorf("%w: %q is no loader that this machine knows (pxelinux.0, lpxelinux.0, undionly.kpxe, ipxe.efi, snponly.efi)", ErrLoader, name)
-	case r.m.Firmware.uefi() && bios:
-		return fmt.Errorf("%w: %q is a program for BIOSes, not for UEFI", ErrLoader, name)
-	case !r.m.Firmware.uefi() && !bios:
-		return fmt.Errorf("%w: %q is a program for UEFI, not for BIOSes", ErrLoader, name)
+	if err := r.fits(name); err != nil {
+		return err
 	}
 	at := tftpSource(r.nextServer(), name)
 	a := romAgent(r.m.Firmware)
@@ -83,15 +79,58 @@ func (r *run) romBootFile() error {
 	if f.Size == 0 || size >= 0 && size != f.Size {
 		return fmt.Errorf("%w: %q has %d bytes, its size was told as %d", ErrLoader, name, f.Size, size)
 	}
-	if kind == loaderPXELinux || kind == loaderLPXELinux {
-		return r.pxelinux(at, kind == loaderLPXELinux)
+	return r.startLoader(at)
+}
+
+// fits says what is wrong with a program for this firmware, as far as its name
+// tells.
+func (r *run) fits(name string) error {
+	kind := kindOfLoader(name)
+	bios := kind == loaderPXELinux || kind == loaderLPXELinux || kind == loaderIPXEBIOS
+	switch {
+	case kind == loaderUnknown:
+		return fmt.Errorf("%w: %q is no loader that this machine knows (pxelinux.0, lpxelinux.0, undionly.kpxe, ipxe.efi, snponly.efi)", ErrLoader, name)
+	case r.m.Firmware.uefi() && bios:
+		return fmt.Errorf("%w: %q is a program for BIOSes, not for UEFI", ErrLoader, name)
+	case !r.m.Firmware.uefi() && !bios:
+		return fmt.Errorf("%w: %q is a program for UEFI, not for BIOSes", ErrLoader, name)
+	case bios:
+		return nil
 	}
-	r.ipxe = true
-	if kind == loaderIPXEUEFI {
+	// A name that tells no processor is that of an x64 program, for other firmware of
+	// nothing that can be known.
+	if arch := efiArchOf(name); arch != "" && arch != r.m.Firmware.efiArch() {
+		return fmt.Errorf("%w: %q is a program for %s, the firmware is %s", ErrLoader, name, arch, r.m.Firmware.efiArch())
+	}
+	return nil
+}
+
+// efiArchOf is the processor that the name of a UEFI program tells; "" if it tells
+// none.
+func efiArchOf(name string) string {
+	base := strings.ToLower(path.Base(name))
+	for _, a := range []struct{ part, arch string }{
+		{"ia32", "ia32"}, {"i386", "ia32"}, {"aa64", "aa64"}, {"arm64", "aa64"}, {"x86_64", "x64"}, {"x64", "x64"},
+	} {
+		if strings.Contains(base, a.part) {
+			return a.arch
+		}
+	}
+	return ""
+}
+
+// startLoader runs the program that firmware has loaded from at.
+func (r *run) startLoader(at source) error {
+	switch kind := kindOfLoader(at.url.Path); kind {
+	case loaderPXELinux, loaderLPXELinux:
+		return r.pxelinux(at, kind == loaderLPXELinux)
+	case loaderIPXEUEFI:
+		r.ipxe = true
 		if done, err := r.autoexec(at); done || err != nil {
 			return err
 		}
 	}
+	r.ipxe = true
 	if err := r.dhcp(exchangeOf(r.m.Firmware, true, r.m.HardwareAddr, r.uuid), StageDiscover, StageLease); err != nil {
 		return err
 	}
@@ -102,13 +141,16 @@ func (r *run) romBootFile() error {
 const autoexecName = "autoexec.ipxe"
 
 // autoexec is what iPXE for UEFI does first since 2021: while it still has the
-// firmware's network stack it fetches autoexec.ipxe by TFTP, and runs it instead
-// of anything else that it would do. It has no address then, so a script that
-// does not ask for one with its first command cannot go on. Without the file, or
-// if fetching it fails, iPXE goes its usual way.
+// firmware's network stack it fetches autoexec.ipxe from beside itself, and runs it
+// instead of anything else that it would do. It has no address then, so a script
+// that does not ask for one with its first command cannot go on. Without the file,
+// or if fetching it fails, iPXE goes its usual way.
 func (r *run) autoexec(loader source) (done bool, err error) {
-	at := tftpSource(r.nextServer(), loader.name[:strings.LastIndexByte(loader.name, '/')+1]+autoexecName)
-	text, err := r.fetchText(romAgent(r.m.Firmware), StageConfig, at)
+	at, err := loader.beside(autoexecName)
+	if err != nil {
+		return true, err
+	}
+	text, err := r.fetchText(r.firmwareAgent(), StageConfig, at)
 	switch {
 	case r.ctx.Err() != nil:
 		return true, err
@@ -125,6 +167,10 @@ func (r *run) autoexec(loader source) (done bool, err error) {
 // ipxeBootFile is iPXE after its DHCP exchange.
 func (r *run) ipxeBootFile() error {
 	name := r.lease.BootFile
+	if name == "" {
+		r.stage = StageLoader
+		return &sawError{fmt.Errorf("%w: nothing to boot for iPXE", ErrNoBootFile), r.saw}
+	}
 	if !isURL(name) {
 		return r.ipxeLoad(tftpSource(r.nextServer(), name))
 	}
@@ -141,13 +187,14 @@ func (r *run) ipxeLoad(at source) error {
 	switch kind := kindOfLoader(at.url.Path); {
 	case kind == loaderIPXEBIOS || kind == loaderIPXEUEFI:
 		return fmt.Errorf("%w: iPXE is told to load iPXE again, %q: a server must give it a script", ErrChainLoop, at)
-	case kind != loaderUnknown && r.m.Firmware.uefi():
-		return fmt.Errorf("%w: %q is a program for BIOSes, not for UEFI", ErrLoader, at)
 	case kind != loaderUnknown:
+		if err := r.fits(at.url.Path); err != nil {
+			return err
+		}
 		if _, err := r.fetch(ipxeAgent(), StageLoader, at, nil); err != nil {
 			return err
 		}
-		return r.pxelinux(at, kind == loaderLPXELinux)
+		return r.startLoader(at)
 	}
 	text, err := r.fetchText(ipxeAgent(), StageConfig, at)
 	if err != nil {
@@ -158,6 +205,26 @@ func (r *run) ipxeLoad(at source) error {
 	}
 	r.boot.Config = at.String()
 	return r.ipxeScript(text, at)
+}
+
+// beside is another file in the directory of this one.
+func (s source) beside(name string) (source, error) {
+	if s.url.Scheme != "tftp" {
+		return join(s.url, name)
+	}
+	server, err := netip.ParseAddr(s.url.Hostname())
+	if err != nil {
+		return source{}, fmt.Errorf("%w: the host in %s is no address", ErrTransfer, s.url)
+	}
+	return tftpSource(server, s.name[:strings.LastIndexByte(s.name, '/')+1]+name), nil
+}
+
+// firmwareAgent is what programs use that fetch by the firmware's own stack.
+func (r *run) firmwareAgent() agent {
+	if r.m.Firmware.http() {
+		return httpBootAgent()
+	}
+	return romAgent(r.m.Firmware)
 }
 
 // join resolves a reference against where a script came from.

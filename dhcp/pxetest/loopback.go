@@ -14,7 +14,8 @@ import (
 // server in the same process, or on the same computer, can be booted from without
 // any interface of its own. Machines on it sit behind a DHCP relay: their messages
 // reach the server by unicast, with 127.0.0.1 as the relay's address, and the
-// server must send its replies to RelayPort. TFTP and HTTP come from the leased
+// server must send its replies to RelayPort. As the server is alone there, machines
+// take its first OFFER and do not wait for others. TFTP and HTTP come from the leased
 // address, so the server has to lease addresses of 127.0.0.0/8.
 //
 // Linux and Windows let a program use all of 127.0.0.0/8. Where a leased address
@@ -123,7 +124,9 @@ func (l *Loopback) plug(hw net.HardwareAddr) (link, error) {
 func (p *loopbackLink) ports() Ports                { return p.servers }
 func (p *loopbackLink) openDHCP() (dhcpPort, error) { return (*loopbackDHCP)(p), nil }
 
-func (p *loopbackLink) configure(prefix netip.Prefix) error {
+func (p *loopbackLink) alone() bool { return true }
+
+func (p *loopbackLink) configure(prefix netip.Prefix, _ []netip.Addr) error {
 	p.addr = prefix.Addr()
 	if !prefix.IsValid() {
 		return nil
@@ -155,6 +158,28 @@ func (p *loopbackLink) close() {
 	p.loop.mu.Lock()
 	defer p.loop.mu.Unlock()
 	delete(p.loop.plugs, p.hw)
+}
+
+// openPXE asks from any port, as the one that real clients use may need a privilege.
+func (p *loopbackLink) openPXE(uint16) (pxePortConn, error) {
+	if p.servers.PXE == 0 {
+		return nil, fmt.Errorf("%w: the server's port in its place is not known: set PXE in SetPorts", ErrBootServer)
+	}
+	c, err := p.packetConn()
+	if err != nil {
+		return nil, err
+	}
+	return &loopbackPXE{udpReader{conn: c}, p.servers.PXE}, nil
+}
+
+type loopbackPXE struct {
+	udpReader
+	port uint16
+}
+
+func (p *loopbackPXE) send(msg []byte, to netip.Addr) error {
+	_, err := p.conn.WriteTo(msg, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, p.port)))
+	return err
 }
 
 // loopbackDHCP speaks to the server through the relay.

@@ -106,3 +106,51 @@ func TestLoopback(t *testing.T) {
 	_, err = pxetest.NewLoopback(netip.MustParseAddr("192.0.2.1"))
 	require.Error(t, err)
 }
+
+// TestLoopbackBootServer asks at what is there in place of port 4011.
+func TestLoopbackBootServer(t *testing.T) {
+	if runtime.GOOS == "darwin" {
+		t.Skip("macOS has 127.0.0.1 alone: sudo ifconfig lo0 alias 127.0.0.100")
+	}
+	server := newFakeServer(t)
+	server.addr, server.first = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.100")
+	loop, err := pxetest.NewLoopback(server.addr)
+	require.NoError(t, err)
+	defer loop.Close()
+	server.relayPort = int(loop.RelayPort())
+	server.bootFile = func(*dhcpv4.DHCPv4) string { return "" }
+	server.mangle = func(_, r *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		r.UpdateOption(dhcpv4.OptClassIdentifier("PXEClient")) // and no option 43: ask at 4011
+		return r
+	}
+	conns := make([]net.PacketConn, 3)
+	for i := range conns {
+		conns[i], err = net.ListenPacket("udp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer conns[i].Close()
+	}
+	port := func(i int) uint16 { return conns[i].LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+	p := &proxy{t: t, ack: func(_, r *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		r.ServerIPAddr = net.IP{127, 0, 0, 1}
+		return named("lpxelinux.0")(nil, r)
+	}}
+	server.files["lpxelinux.0"], server.files["ldlinux.c32"] = []byte("loader"), []byte("module")
+	server.files["pxelinux.cfg/default"] = []byte("DEFAULT a\nLABEL a\nLOCALBOOT 0\n")
+	go server.serveDHCP(conns[0])
+	go p.serve(conns[1], true)
+	go server.serveTFTP(conns[2], func(_ context.Context, local netip.Addr, _ netip.AddrPort) (net.PacketConn, error) {
+		return net.ListenPacket("udp4", netip.AddrPortFrom(local, 0).String())
+	})
+	machine, err := loop.Machine(mac, pxetest.BIOSPXE)
+	require.NoError(t, err)
+	loop.SetPorts(pxetest.Ports{DHCP: port(0), TFTP: port(2), PXE: port(1)})
+	got, err := machine.Boot(t.Context())
+	require.NoError(t, err)
+	require.True(t, got.Local)
+	require.Equal(t, "127.0.0.1", got.Leases[0].Proxy.String())
+
+	loop.SetPorts(pxetest.Ports{DHCP: port(0), TFTP: port(2)})
+	_, err = machine.Boot(t.Context())
+	require.ErrorIs(t, err, pxetest.ErrBootServer)
+	require.ErrorContains(t, err, "set PXE in SetPorts")
+}

@@ -93,8 +93,9 @@ type run struct {
 	link  link
 	uuid  [16]byte
 	stage Stage
-	ipxe  bool  // an iPXE is at work, from ROM or loaded
-	lease Lease // the latest
+	ipxe  bool     // an iPXE is at work, from ROM or loaded
+	lease Lease    // the latest
+	saw   []string // what came of it, for the error that it is of no use
 }
 
 func (r *run) start() error {
@@ -113,9 +114,12 @@ func (r *run) start() error {
 		return err
 	}
 	r.boot.Loader = r.lease.BootFile
-	if r.ipxe {
+	switch {
+	case r.ipxe:
 		err = r.ipxeBootFile()
-	} else {
+	case r.m.Firmware.http():
+		err = r.httpBootFile()
+	default:
 		err = r.romBootFile()
 	}
 	if err != nil || r.boot.Local {
@@ -144,30 +148,35 @@ func uuidText(u [16]byte) string {
 // dhcp plays an exchange and gives the machine its address.
 func (r *run) dhcp(x *exchange, discover, lease Stage) error {
 	r.step(Step{Stage: discover, Name: x.client, Total: -1})
-	if err := r.link.configure(netip.Prefix{}); err != nil {
+	if err := r.link.configure(netip.Prefix{}, nil); err != nil {
 		return err
 	}
 	port, err := r.link.openDHCP()
 	if err != nil {
 		return err
 	}
-	defer port.close()
-	x.port, x.source = port, r.link.ports().DHCP
-	r.lease, err = x.run(r.ctx, func() {
+	x.port, x.source, x.alone = port, r.link.ports().DHCP, r.link.alone()
+	p, ack, err := x.run(r.ctx, func() {
 		if discover != lease {
 			r.step(Step{Stage: discover, Name: x.client, Total: -1, Done: true})
 			r.step(Step{Stage: lease, Name: x.client, Total: -1})
 		}
 	})
+	port.close()
 	if err != nil {
 		return err
 	}
-	r.boot.Leases = append(r.boot.Leases, r.lease)
-	if err := r.link.configure(r.lease.Addr); err != nil {
+	r.lease = ack.lease(x.client, x.optionFirst)
+	if err := r.link.configure(r.lease.Addr, r.lease.Routers); err != nil {
 		return err
 	}
 	r.step(Step{Stage: lease, Name: x.client + " " + r.lease.Addr.String(), Total: -1, Done: true})
-	return nil
+	c := collected{optionFirst: x.optionFirst}
+	x.saw.add("%s", c.describe(p.offer))
+	err = r.bootReply(x, p)
+	r.boot.Leases = append(r.boot.Leases, r.lease)
+	r.saw = x.saw.list()
+	return err
 }
 
 // step notes where the boot is and tells the observer.

@@ -145,7 +145,7 @@ func (c *PacketConn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr,
 	}
 	h := c.host
 	h.mu.Lock()
-	n, src, err := c.source(dst.Addr(), from.Unmap(), ifname)
+	n, via, src, err := c.source(dst.Addr(), from.Unmap(), ifname)
 	if err != nil {
 		h.mu.Unlock()
 		return 0, c.opError("write", err)
@@ -160,9 +160,7 @@ func (c *PacketConn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr,
 	case broadcast:
 		n.segment.send(n, broadcastHW, src, dst, p)
 	default:
-		if to := n.segment.resolve(dst.Addr()); to != nil {
-			n.segment.send(n, to.hw, src, dst, p)
-		}
+		n.unicast(via, src, dst, p)
 	}
 	return len(p), nil
 }
@@ -180,7 +178,7 @@ func (c *PacketConn) WriteFrame(p []byte, src, dst netip.AddrPort, hw net.Hardwa
 	}
 	copy(to[:], hw)
 	c.host.mu.Lock()
-	n, err := c.host.route(dst.Addr(), src.Addr(), ifname)
+	n, _, err := c.host.route(dst.Addr(), src.Addr(), ifname)
 	c.host.mu.Unlock()
 	if err != nil {
 		return 0, c.opError("write", err)
@@ -219,22 +217,21 @@ func (c *PacketConn) writable(p []byte, dst netip.AddrPort) error {
 }
 
 // source wants host.mu held.
-func (c *PacketConn) source(dst, from netip.Addr, ifname string) (*nic, netip.AddrPort, error) {
+func (c *PacketConn) source(dst, from netip.Addr, ifname string) (n *nic, via netip.Addr, src netip.AddrPort, err error) {
 	h := c.host
 	if !from.IsValid() || from.IsUnspecified() {
 		from = c.local.Addr()
 	}
 	if !from.IsUnspecified() && !h.hasAddr(from) {
-		return nil, netip.AddrPort{}, syscall.EADDRNOTAVAIL
+		return nil, via, src, syscall.EADDRNOTAVAIL
 	}
-	n, err := h.route(dst, from, ifname)
-	if err != nil {
-		return nil, netip.AddrPort{}, err
+	if n, via, err = h.route(dst, from, ifname); err != nil {
+		return nil, via, src, err
 	}
 	if from.IsUnspecified() && len(n.prefixes) > 0 {
 		from = n.prefixes[0].Addr()
 	}
-	return n, netip.AddrPortFrom(from, c.local.Port()), nil
+	return n, via, netip.AddrPortFrom(from, c.local.Port()), nil
 }
 
 // Close implements net.PacketConn. Waiting reads return an error that is net.ErrClosed.

@@ -29,7 +29,7 @@ func (r *run) pxelinux(at source, http bool) error {
 	l.server = server.Addr()
 	// Beside itself, unless option 210 says otherwise (RFC 5071 section 5).
 	l.prefix = at.String()[:strings.LastIndexByte(at.String(), '/')+1]
-	if p := r.lease.Options[optPathPrefix]; len(p) > 0 {
+	if p := r.lease.option(optPathPrefix); len(p) > 0 {
 		l.prefix = strings.TrimRight(string(p), "\x00")
 	}
 	if err := l.module("ldlinux.c32"); err != nil {
@@ -84,7 +84,7 @@ func (l *pxelinuxLoader) module(name string) error {
 func (l *pxelinuxLoader) configure() error {
 	l.step(Step{Stage: StageConfig, Total: -1})
 	var names []string
-	if f := l.lease.Options[optConfigFile]; len(f) > 0 {
+	if f := l.lease.option(optConfigFile); len(f) > 0 {
 		names = append(names, strings.TrimRight(string(f), "\x00"))
 	}
 	names = append(names,

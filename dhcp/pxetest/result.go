@@ -50,14 +50,31 @@ type Lease struct {
 	Addr       netip.Prefix
 	Server     netip.Addr // option 54
 	NextServer netip.Addr // siaddr; the zero Addr: none was given
-	BootFile   string
-	Routers    []netip.Addr
-	DNS        []netip.Addr
-	HostName   string
-	Domain     string
-	Duration   time.Duration
-	// Options are the raw options of the DHCPACK by their codes.
-	Options map[uint8][]byte
+	// BootFile is what the client was told to boot, by Server or by Proxy.
+	BootFile string
+	// Proxy is who told BootFile and NextServer where that is not Server: a
+	// proxyDHCP server, or a boot server at port 4011 (which may have the address of
+	// Server). The zero Addr: Server did.
+	Proxy    netip.Addr
+	Routers  []netip.Addr
+	DNS      []netip.Addr
+	HostName string
+	Domain   string
+	Duration time.Duration
+	// Options are the raw options of the DHCPACK by their codes, ProxyOptions those
+	// of what Proxy sent.
+	Options, ProxyOptions map[uint8][]byte
+
+	file      string     // the header's, which is all that shim reads
+	ackServer netip.Addr // siaddr of the DHCPACK, which is all that GRUB reads
+}
+
+// option is an option of the one who told the boot file, else of the DHCP server.
+func (l *Lease) option(code uint8) []byte {
+	if o, ok := l.ProxyOptions[code]; ok {
+		return o
+	}
+	return l.Options[code]
 }
 
 // File is a file that was fetched to its end.
@@ -90,15 +107,17 @@ type Stage string
 const (
 	StageDiscover Stage = "discover" // DISCOVER sent, until an acceptable OFFER
 	StageLease    Stage = "lease"    // REQUEST sent, until the ACK
-	StageLoader   Stage = "loader"   // network boot program and its modules
-	StageConfig   Stage = "config"   // the loader's configuration or script
-	StageMenu     Stage = "menu"     // an entry is chosen
-	StageKernel   Stage = "kernel"
-	StageInitrd   Stage = "initrd"
-	StageStart    Stage = "start"   // the kernel and its initramfs read the command line
-	StageNetwork  Stage = "network" // the initramfs' own DHCP exchange
-	StageRoot     Stage = "root"    // airootfs.sfs
-	StageChecksum Stage = "checksum"
+	// StageBootServer is the question at port 4011, where an OFFER led there.
+	StageBootServer Stage = "boot server"
+	StageLoader     Stage = "loader" // network boot program and its modules
+	StageConfig     Stage = "config" // the loader's configuration or script
+	StageMenu       Stage = "menu"   // an entry is chosen
+	StageKernel     Stage = "kernel"
+	StageInitrd     Stage = "initrd"
+	StageStart      Stage = "start"   // the kernel and its initramfs read the command line
+	StageNetwork    Stage = "network" // the initramfs' own DHCP exchange
+	StageRoot       Stage = "root"    // airootfs.sfs
+	StageChecksum   Stage = "checksum"
 )
 
 // Step tells of progress: see Machine.Observe.

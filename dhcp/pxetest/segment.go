@@ -30,7 +30,12 @@ type Segment struct {
 	nics  []*nic
 	hosts []*Host
 	tap   func(Frame) bool
-	next  uint16
+
+	// ways lead to other segments. They have a lock of their own, as they are looked
+	// at while a host is locked.
+	waysMu sync.Mutex
+	ways   []way
+	next   uint16
 }
 
 // Frame is a UDP datagram on its way over a segment.
@@ -113,12 +118,14 @@ func (s *Segment) resolve(addr netip.Addr) *nic {
 
 // send puts a datagram on the wire; the receivers get their own copy. Nobody
 // there, or a full queue, is not an error, as on a real wire.
-func (s *Segment) send(from *nic, to hwAddr, src, dst netip.AddrPort, p []byte) {
+//
+// It says whether the tap let it pass.
+func (s *Segment) send(from *nic, to hwAddr, src, dst netip.AddrPort, p []byte) bool {
 	s.mu.Lock()
 	tap := s.tap
 	s.mu.Unlock()
 	if tap != nil && !tap(Frame{From: from.hw[:], To: to[:], Source: src, Destination: dst, Payload: p}) {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,4 +134,5 @@ func (s *Segment) send(from *nic, to hwAddr, src, dst netip.AddrPort, p []byte) 
 			n.host.receive(n, src, dst, p)
 		}
 	}
+	return true
 }

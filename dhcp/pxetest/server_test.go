@@ -60,8 +60,10 @@ func (s *fakeServer) on(segment *pxetest.Segment) {
 func (s *fakeServer) serve(dhcp, tftp net.PacketConn, l net.Listener, open func(context.Context, netip.Addr, netip.AddrPort) (net.PacketConn, error)) {
 	go s.serveDHCP(dhcp)
 	go s.serveTFTP(tftp, open)
-	go (&http.Server{Handler: s}).Serve(l)
+	s.serveHTTP(l)
 }
+
+func (s *fakeServer) serveHTTP(l net.Listener) { go (&http.Server{Handler: s}).Serve(l) }
 
 func (s *fakeServer) names() []string {
 	s.mu.Lock()
@@ -133,6 +135,10 @@ func (s *fakeServer) reply(request *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 		dhcpv4.WithOptionCopied(request, dhcpv4.OptionClientMachineIdentifier))
 	require.NoError(s.t, err)
 	reply.BootFileName = s.bootFile(request)
+	if request.Options.Has(dhcpv4.OptionEtherboot) {
+		// iPXE need not wait for a proxy.
+		reply.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionEtherboot, []byte{176, 1, 1}))
+	}
 	if s.mangle != nil {
 		return s.mangle(request, reply)
 	}

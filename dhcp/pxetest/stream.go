@@ -77,7 +77,7 @@ func (h *Host) Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 		return fail(syscall.EAFNOSUPPORT)
 	}
 	h.mu.Lock()
-	n, err := h.route(addr.Addr(), netip.Addr{}, "")
+	n, via, err := h.route(addr.Addr(), netip.Addr{}, "")
 	if err == nil && len(n.prefixes) == 0 {
 		err = syscall.EADDRNOTAVAIL
 	}
@@ -95,11 +95,9 @@ func (h *Host) Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 
 	peer := h
 	if !self {
-		to := n.segment.resolve(addr.Addr())
-		if to == nil {
+		if peer = n.reach(via, addr.Addr(), nil); peer == nil || !peer.knows(src) {
 			return fail(syscall.EHOSTUNREACH)
 		}
-		peer = to.host
 	}
 	peer.mu.Lock()
 	l, ok := boundTo(peer.tcp, addr)
