@@ -18,12 +18,18 @@ const (
 	loaderLPXELinux
 	loaderIPXEBIOS
 	loaderIPXEUEFI
+	loaderShim
+	loaderGRUB
 )
 
 func kindOfLoader(name string) loaderKind {
 	base := strings.ToLower(path.Base(name))
 	ipxe := strings.Contains(base, "ipxe") || strings.Contains(base, "undionly") || strings.Contains(base, "snponly")
 	switch ext := path.Ext(strings.TrimSuffix(base, ".signed")); {
+	case strings.HasPrefix(base, "shim") && ext == ".efi":
+		return loaderShim
+	case strings.HasPrefix(base, "grub") && ext == ".efi":
+		return loaderGRUB
 	case base == "pxelinux.0":
 		return loaderPXELinux
 	case base == "lpxelinux.0":
@@ -89,7 +95,7 @@ func (r *run) fits(name string) error {
 	bios := kind == loaderPXELinux || kind == loaderLPXELinux || kind == loaderIPXEBIOS
 	switch {
 	case kind == loaderUnknown:
-		return fmt.Errorf("%w: %q is no loader that this machine knows (pxelinux.0, lpxelinux.0, undionly.kpxe, ipxe.efi, snponly.efi)", ErrLoader, name)
+		return fmt.Errorf("%w: %q is no loader that this machine knows (pxelinux.0, lpxelinux.0, undionly.kpxe, ipxe.efi, snponly.efi, shimx64.efi, grubx64.efi)", ErrLoader, name)
 	case r.m.Firmware.uefi() && bios:
 		return fmt.Errorf("%w: %q is a program for BIOSes, not for UEFI", ErrLoader, name)
 	case !r.m.Firmware.uefi() && !bios:
@@ -124,6 +130,10 @@ func (r *run) startLoader(at source) error {
 	switch kind := kindOfLoader(at.url.Path); kind {
 	case loaderPXELinux, loaderLPXELinux:
 		return r.pxelinux(at, kind == loaderLPXELinux)
+	case loaderShim:
+		return r.shim(at)
+	case loaderGRUB:
+		return r.grub(at, strings.Contains(at.url.Path, "grubnet") || strings.HasSuffix(at.url.Path, ".signed"))
 	case loaderIPXEUEFI:
 		r.ipxe = true
 		if done, err := r.autoexec(at); done || err != nil {
