@@ -19,11 +19,11 @@ import (
 // whatever it sends; and what is offered is granted at once. Every other seed has
 // a chain of two pools.
 func TestNoAddressIsGivenTwice(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newModel(seed)
-				for m.step = range 2500 {
+				for m.step = range 1500 {
 					m.packet(t)
 					if m.rnd.IntN(3) == 0 {
 						time.Sleep(time.Duration(m.rnd.IntN(40000)) * time.Millisecond)

@@ -19,7 +19,8 @@ import (
 // The stages of a boot send different identities, and the pool remembers them
 // with the lease of their common hardware address. So what the firmware matched
 // holds for the initramfs and the operating system too, for as long as the
-// record of the lease exists; that of a reserved address outlives the lease.
+// record of the lease exists; that of a reserved address outlives the lease,
+// except when the client declines it.
 //
 // Of several reservations that name one client, that of its hardware address
 // counts, then that of its UUID, then that of the client identifier it sent
