@@ -27,12 +27,12 @@ const detectInside = "PXE_DETECT_IN_NAMESPACE"
 // proxyDHCP server, each in a network namespace of its own on one segment.
 func TestDetectDnsmasq(t *testing.T) {
 	if os.Getenv(detectInside) == "" {
-		inNamespace(t)
+		inDetectNamespace(t)
 		return
 	}
-	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
-	run(t, "ip", "link", "set", "br0", "up")
+	ipCommand(t, "link", "set", "lo", "up")
+	ipCommand(t, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+	ipCommand(t, "link", "set", "br0", "up")
 	leases := filepath.Join(t.TempDir(), "leases")
 	startDnsmasq(t, "veth1", "192.0.2.9/24",
 		"--dhcp-range=192.0.2.100,192.0.2.199,1h", "--dhcp-boot=pxelinux.0,,192.0.2.7", "--dhcp-leasefile="+leases)
@@ -72,8 +72,8 @@ func TestDetectDnsmasq(t *testing.T) {
 	require.Empty(t, string(leased), "nothing is leased by looking")
 }
 
-// inNamespace runs the calling test again in a new network namespace.
-func inNamespace(t *testing.T) {
+// inDetectNamespace runs the calling test again in a new network namespace.
+func inDetectNamespace(t *testing.T) {
 	skip := func(why string) {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("in CI this test is not skipped: %s", why)
@@ -107,7 +107,7 @@ func startDnsmasq(t *testing.T, name, prefix string, args ...string) {
 	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", script, "sh", "dnsmasq", "--conf-file=/dev/null", "--port=0",
 		"--keep-in-foreground", "--user=root", "--pid-file=", "--log-facility=-", "--log-dhcp", "--bind-interfaces", "--interface=" + name}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	log := &lineLog{listening: make(chan struct{})}
+	log := &dnsmasqLog{listening: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = log, log
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -121,9 +121,9 @@ func startDnsmasq(t *testing.T, name, prefix string, args ...string) {
 			t.Logf("dnsmasq on %s:\n%s", name, log)
 		}
 	})
-	run(t, "ip", "link", "add", name+"b", "type", "veth", "peer", "name", name)
-	run(t, "ip", "link", "set", name+"b", "master", "br0", "up")
-	run(t, "ip", "link", "set", name, "netns", fmt.Sprint(cmd.Process.Pid))
+	ipCommand(t, "link", "add", name+"b", "type", "veth", "peer", "name", name)
+	ipCommand(t, "link", "set", name+"b", "master", "br0", "up")
+	ipCommand(t, "link", "set", name, "netns", fmt.Sprint(cmd.Process.Pid))
 	_, err = io.WriteString(stdin, "go\n")
 	require.NoError(t, err)
 	select {
@@ -134,21 +134,21 @@ func startDnsmasq(t *testing.T, name, prefix string, args ...string) {
 	}
 }
 
-func run(t *testing.T, name string, args ...string) {
+func ipCommand(t *testing.T, args ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
-	require.NoError(t, err, "%s %s: %s", name, strings.Join(args, " "), out)
+	out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput()
+	require.NoError(t, err, "ip %s: %s", strings.Join(args, " "), out)
 }
 
-// lineLog keeps what dnsmasq says. It speaks of its ranges once it listens.
-type lineLog struct {
+// dnsmasqLog keeps what dnsmasq says. It speaks of its ranges once it listens.
+type dnsmasqLog struct {
 	mu        sync.Mutex
 	b         bytes.Buffer
 	listening chan struct{}
 	closed    bool
 }
 
-func (l *lineLog) Write(p []byte) (int, error) {
+func (l *dnsmasqLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.b.Write(p)
@@ -159,7 +159,7 @@ func (l *lineLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (l *lineLog) String() string {
+func (l *dnsmasqLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()

@@ -16,20 +16,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// offer answers a DISCOVER as another server would.
-func offer(discover *dhcpv4.DHCPv4, server string, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
+// detectOffer answers a DISCOVER as another server would.
+func detectOffer(discover *dhcpv4.DHCPv4, server string, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 	p := message(dhcpv4.MessageTypeOffer, discover.ClientHWAddr, append([]dhcpv4.Modifier{optAddr(54, server)}, mods...)...)
 	p.OpCode, p.TransactionID = dhcpv4.OpcodeBootReply, discover.TransactionID
 	return p
 }
 
-func yiaddr(a string) dhcpv4.Modifier {
+func offeredAddr(a string) dhcpv4.Modifier {
 	return func(p *dhcpv4.DHCPv4) { p.YourIPAddr = addr(a).AsSlice() }
 }
-func siaddr(a string) dhcpv4.Modifier {
+func offeredNext(a string) dhcpv4.Modifier {
 	return func(p *dhcpv4.DHCPv4) { p.ServerIPAddr = addr(a).AsSlice() }
 }
-func file(name string) dhcpv4.Modifier { return func(p *dhcpv4.DHCPv4) { p.BootFileName = name } }
+func offeredFile(name string) dhcpv4.Modifier {
+	return func(p *dhcpv4.DHCPv4) { p.BootFileName = name }
+}
 
 // detect runs Detect against servers that answer packets, in the time of a bubble.
 func detect(t *testing.T, d Detection, answer func(*dhcpv4.DHCPv4) [][]byte) (found []Detected, sent []fakeSent, err error) {
@@ -64,16 +66,16 @@ func detect(t *testing.T, d Detection, answer func(*dhcpv4.DHCPv4) [][]byte) (fo
 	return found, sent, err
 }
 
-func kindOf(p *dhcpv4.DHCPv4) Kind { return classify(p).Kind }
+func kindOfProbe(p *dhcpv4.DHCPv4) Kind { return classify(p).Kind }
 
 func TestDetectFindsEveryKindOfServer(t *testing.T) {
 	found, sent, err := detect(t, Detection{Interface: "eth1", Own: []netip.Addr{addr("192.0.2.1")}}, func(p *dhcpv4.DHCPv4) (replies [][]byte) {
 		say := func(server string, mods ...dhcpv4.Modifier) {
-			replies = append(replies, offer(p, server, mods...).ToBytes())
+			replies = append(replies, detectOffer(p, server, mods...).ToBytes())
 		}
-		say("192.0.2.1", yiaddr("192.0.2.100")) // known
-		say("192.0.2.2", yiaddr("192.0.2.100"), giaddr("192.0.2.254"))
-		say("192.0.2.3", yiaddr("192.0.2.101"), siaddr("192.0.2.9"), file("pxelinux.0"))
+		say("192.0.2.1", offeredAddr("192.0.2.100")) // known
+		say("192.0.2.2", offeredAddr("192.0.2.100"), giaddr("192.0.2.254"))
+		say("192.0.2.3", offeredAddr("192.0.2.101"), offeredNext("192.0.2.9"), offeredFile("pxelinux.0"))
 		switch c := classify(p); c.Kind {
 		case PXE:
 			say("192.0.2.4", optText(60, "PXEClient"), opt(43, 6, 1, 8, 255))
@@ -82,7 +84,7 @@ func TestDetectFindsEveryKindOfServer(t *testing.T) {
 		case HTTPBoot:
 			say("192.0.2.5", optText(60, "HTTPClient"), optText(67, "http://192.0.2.5/x.efi"))
 			say("192.0.2.6", optText(60, "HTTPClient"), optText(67, "http://192.0.2.6/\n\x1b[2J.efi"))
-			say("192.0.2.2", yiaddr("192.0.2.100"), optText(67, "http://192.0.2.2/no-class.efi"))
+			say("192.0.2.2", offeredAddr("192.0.2.100"), optText(67, "http://192.0.2.2/no-class.efi"))
 		}
 		return replies
 	})
@@ -115,14 +117,14 @@ func TestDetectFindsEveryKindOfServer(t *testing.T) {
 		require.True(t, p.IsBroadcast())
 		require.Equal(t, byte(2), p.ClientHWAddr[0]&3, "of one host, locally administered")
 		require.Equal(t, sent[0].b[28:34], []byte(p.ClientHWAddr), "servers hold one address")
-		kinds[kindOf(p)]++
+		kinds[kindOfProbe(p)]++
 	}
 	require.Equal(t, map[Kind]int{Plain: 2, PXE: 4, HTTPBoot: 2}, kinds)
 }
 
 // TestDetectFindsThisServer lets the project's own server answer.
 func TestDetectFindsThisServer(t *testing.T) {
-	hw := hw("02:00:00:00:00:09")
+	hw := macOf("02:00:00:00:00:09")
 	s := newServer(withBoot("lpxelinux.0"))
 	answer := func(p *dhcpv4.DHCPv4) [][]byte {
 		require.Equal(t, hw, p.ClientHWAddr)
@@ -149,14 +151,14 @@ func TestDetectFindsThisServer(t *testing.T) {
 func TestDetectHearsNothingElse(t *testing.T) {
 	edited := func(f func(b []byte)) func(*dhcpv4.DHCPv4) []byte {
 		return func(p *dhcpv4.DHCPv4) []byte {
-			b := offer(p, "192.0.2.9", yiaddr("192.0.2.100")).ToBytes()
+			b := detectOffer(p, "192.0.2.9", offeredAddr("192.0.2.100")).ToBytes()
 			f(b)
 			return b
 		}
 	}
 	modified := func(mods ...dhcpv4.Modifier) func(*dhcpv4.DHCPv4) []byte {
 		return func(p *dhcpv4.DHCPv4) []byte {
-			return offer(p, "192.0.2.9", append([]dhcpv4.Modifier{yiaddr("192.0.2.100")}, mods...)...).ToBytes()
+			return detectOffer(p, "192.0.2.9", append([]dhcpv4.Modifier{offeredAddr("192.0.2.100")}, mods...)...).ToBytes()
 		}
 	}
 	for name, c := range map[string]struct {
@@ -174,7 +176,7 @@ func TestDetectHearsNothingElse(t *testing.T) {
 		"BOOTP":                   {modified(func(p *dhcpv4.DHCPv4) { p.Options.Del(dhcpv4.OptionDHCPMessageType) }), false},
 		"a type of two bytes":     {modified(opt(53, 2, 2)), false},
 		"overload of rubbish":     {modified(opt(52, 9)), false},
-		"short":                   {func(p *dhcpv4.DHCPv4) []byte { return offer(p, "192.0.2.9").ToBytes()[:239] }, false},
+		"short":                   {func(p *dhcpv4.DHCPv4) []byte { return detectOffer(p, "192.0.2.9").ToBytes()[:239] }, false},
 		"no END":                  {func(p *dhcpv4.DHCPv4) []byte { return bytes.TrimRight(modified()(p), "\x00\xff") }, true},
 		"an option past the end":  {func(p *dhcpv4.DHCPv4) []byte { return append(bytes.TrimRight(modified()(p), "\x00\xff"), 60, 200) }, false},
 		"longer than any":         {func(p *dhcpv4.DHCPv4) []byte { return append(modified()(p), make([]byte, maxPacket)...) }, false},
@@ -202,7 +204,7 @@ func TestDetectIsBounded(t *testing.T) {
 	found, _, err := detect(t, Detection{Duration: time.Minute}, func(p *dhcpv4.DHCPv4) (replies [][]byte) {
 		for range 100 {
 			n++
-			replies = append(replies, offer(p, netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}).String(), yiaddr("192.0.2.100")).ToBytes())
+			replies = append(replies, detectOffer(p, netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}).String(), offeredAddr("192.0.2.100")).ToBytes())
 		}
 		return replies
 	})
@@ -212,7 +214,7 @@ func TestDetectIsBounded(t *testing.T) {
 
 func TestDetectOnAnotherInterface(t *testing.T) {
 	found, sent, err := detect(t, Detection{Interface: "eth2", ServerPort: 6767}, func(p *dhcpv4.DHCPv4) [][]byte {
-		return [][]byte{offer(p, "192.0.2.9", yiaddr("192.0.2.100")).ToBytes()} // comes in on eth1
+		return [][]byte{detectOffer(p, "192.0.2.9", offeredAddr("192.0.2.100")).ToBytes()} // comes in on eth1
 	})
 	require.NoError(t, err)
 	require.Empty(t, found)
@@ -276,7 +278,7 @@ func TestDetectFails(t *testing.T) {
 			s := <-conn.out
 			p, err := dhcpv4.FromBytes(s.b)
 			require.NoError(t, err)
-			conn.in <- fakePacket{offer(p, "192.0.2.9").ToBytes(), netip.MustParseAddrPort("192.0.2.9:67"), broadcastAddr(), "eth1"}
+			conn.in <- fakePacket{detectOffer(p, "192.0.2.9").ToBytes(), netip.MustParseAddrPort("192.0.2.9:67"), broadcastAddr(), "eth1"}
 		}()
 		found, err := Detect(ctx, conn, Detection{})
 		require.ErrorIs(t, err, context.DeadlineExceeded, "the caller must know that it was not all")
@@ -294,8 +296,8 @@ func FuzzDetect(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(i, offer(d, "192.0.2.9", yiaddr("192.0.2.100"), file("a"), optText(60, "PXEClient")).ToBytes())
-		f.Add(i, offer(d, "192.0.2.9", opt(52, 3), optText(60, "HTTPClient"), optText(67, "http://\x1b/")).ToBytes())
+		f.Add(i, detectOffer(d, "192.0.2.9", offeredAddr("192.0.2.100"), offeredFile("a"), optText(60, "PXEClient")).ToBytes())
+		f.Add(i, detectOffer(d, "192.0.2.9", opt(52, 3), optText(60, "HTTPClient"), optText(67, "http://\x1b/")).ToBytes())
 	}
 	f.Add(0, []byte{})
 	f.Fuzz(func(t *testing.T, i int, b []byte) {

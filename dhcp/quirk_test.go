@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func hw(s string) net.HardwareAddr {
+func macOf(s string) net.HardwareAddr {
 	a, err := net.ParseMAC(s)
 	if err != nil {
 		panic(err)
@@ -30,14 +30,14 @@ func TestQuirkTable(t *testing.T) {
 		"BIOS that does not say":      {mac(1), "PXEClient", nil, Client{Kind: PXE, Style: StyleClass | StyleDirect}},
 		"x64 UEFI":                    {mac(1), x64, []byte{0, 7}, Client{Kind: PXE, Arch: ArchX64, HasArch: true, Style: StyleAsk4011}},
 		"unknown":                     {mac(1), "PXEClient", []byte{0, 200}, Client{Kind: PXE, Arch: 200, HasArch: true, Style: StyleAsk4011}},
-		"Raspberry Pi 3":              {hw("b8:27:eb:01:02:03"), bios, []byte{0, 0}, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
-		"Raspberry Pi 5":              {hw("88:a2:9e:01:02:03"), bios, []byte{0, 0}, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
-		"Raspberry Pi without 93":     {hw("dc:a6:32:01:02:03"), bios, nil, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
+		"Raspberry Pi 3":              {macOf("b8:27:eb:01:02:03"), bios, []byte{0, 0}, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
+		"Raspberry Pi 5":              {macOf("88:a2:9e:01:02:03"), bios, []byte{0, 0}, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
+		"Raspberry Pi without 93":     {macOf("dc:a6:32:01:02:03"), bios, nil, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
 		"Raspberry Pi by its type":    {mac(1), "PXEClient:Arch:00041:UNDI:002001", []byte{0, 41}, Client{Kind: PXE, Arch: ArchRPiBoot, HasArch: true, Style: pi}},
-		"Raspberry Pi that is UEFI":   {hw("dc:a6:32:01:02:03"), arm64, []byte{0, 11}, Client{Kind: PXE, Arch: ArchARM64, HasArch: true, Style: StyleAsk4011}},
-		"Raspberry Pi with Linux":     {hw("dc:a6:32:01:02:03"), "udhcp 1.36.1", nil, Client{}},
-		"Raspberry Pi with U-Boot":    {hw("dc:a6:32:01:02:03"), "U-Boot.armv8", []byte{0, 22}, Client{Kind: UBoot, Arch: ArchUBootARM64, HasArch: true}},
-		"one byte off":                {hw("b8:27:ec:01:02:03"), bios, []byte{0, 0}, Client{Kind: PXE, HasArch: true, Style: StyleClass | StyleDirect}},
+		"Raspberry Pi that is UEFI":   {macOf("dc:a6:32:01:02:03"), arm64, []byte{0, 11}, Client{Kind: PXE, Arch: ArchARM64, HasArch: true, Style: StyleAsk4011}},
+		"Raspberry Pi with Linux":     {macOf("dc:a6:32:01:02:03"), "udhcp 1.36.1", nil, Client{}},
+		"Raspberry Pi with U-Boot":    {macOf("dc:a6:32:01:02:03"), "U-Boot.armv8", []byte{0, 22}, Client{Kind: UBoot, Arch: ArchUBootARM64, HasArch: true}},
+		"one byte off":                {macOf("b8:27:ec:01:02:03"), bios, []byte{0, 0}, Client{Kind: PXE, HasArch: true, Style: StyleClass | StyleDirect}},
 		"UEFI HTTP Boot has no Style": {mac(1), "HTTPClient:Arch:00016:UNDI:003001", []byte{0, 16}, Client{Kind: HTTPBoot, Arch: ArchX64HTTP, HasArch: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,8 +77,8 @@ func TestQuirksOfAServerComeFirst(t *testing.T) {
 	require.Equal(t, ArchX64, c.Arch)
 	require.Equal(t, StyleClass|StyleDirect, of(mac(1), "PXEClient:Arch:00000:UNDI:002002").Style, "another class")
 	require.Equal(t, StyleClass|StyleDirect, of(mac(1<<16), "PXEClient:Arch:00000:UNDI:002001").Style, "another block of addresses")
-	require.Equal(t, StylePlain, of(hw("b8:27:eb:0f:00:00"), "PXEClient").Style, "half a byte")
-	require.Equal(t, StyleClass|StyleRaspberryPi, of(hw("b8:27:eb:10:00:00"), "PXEClient").Style)
+	require.Equal(t, StylePlain, of(macOf("b8:27:eb:0f:00:00"), "PXEClient").Style, "half a byte")
+	require.Equal(t, StyleClass|StyleRaspberryPi, of(macOf("b8:27:eb:10:00:00"), "PXEClient").Style)
 	require.Equal(t, StyleClass|StyleDirect, ask(t, s, discover(nil, opt(61, 0, 1, 2), optText(60, "PXEClient"))).r.Client.Style, "a client without a hardware address has no maker")
 }
 
