@@ -53,8 +53,11 @@ func (v *services) overheard(r *dhcp.Request, b *boot) {
 	}
 	e := Event{Stage: StageRequest, Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr()}
 	if later := b.laterLease(); later != "" && r.Client.Kind == dhcp.Plain {
-		// The other server's answer is not heard: this is the last of it.
-		e.Stage, e.Name, e.Done = later, clientOf(later), true
+		// Neither its DISCOVER nor the other server's answer is heard: this is the
+		// first and the last of it.
+		e.Stage, e.Name = later, clientOf(later)
+		v.emit(b.event(e))
+		e.Done = true
 		b.leased(later)
 	}
 	v.emit(b.event(e))
@@ -168,7 +171,7 @@ func (b *boot) rootElsewhere() bool {
 }
 
 func (v *services) dhcpDropped(d dhcp.Drop) {
-	if d.Reason == dhcp.NotForUs && v.registry.ofMachine(d.HardwareAddr) == nil {
+	if d.Reason == dhcp.NotForUs && v.server.pxePort() {
 		return // counted: beside another server it is everybody's traffic
 	}
 	v.emit(v.registry.ofMachine(d.HardwareAddr).event(Event{

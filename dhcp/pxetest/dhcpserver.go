@@ -56,12 +56,13 @@ func (s *Segment) DHCPServer(prefix, first, last string) *DHCPServer {
 }
 
 // SetBootFile makes it name a boot file, in the header as well as in option 67, on
-// the server next (siaddr; the zero Addr: itself). "" takes it away.
+// the server next (siaddr; the zero Addr: itself). "" is no file: then next alone is
+// told, as GRUB behind a proxy needs it; or nothing for the zero Addr.
 func (d *DHCPServer) SetBootFile(name string, next netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.bootFile, d.siaddr = name, next
-	if !next.IsValid() {
+	if !next.IsValid() && name != "" {
 		d.siaddr = d.prefix.Addr()
 	}
 }
@@ -165,8 +166,10 @@ func (d *DHCPServer) answer(msg []byte) []byte {
 		optMask:      maskOf(d.prefix.Bits()).AsSlice(),
 		optLeaseTime: binary.BigEndian.AppendUint32(nil, 24*60*60),
 	}
-	if d.bootFile != "" {
+	if d.siaddr.IsValid() {
 		copy(out[20:24], d.siaddr.AsSlice())
+	}
+	if d.bootFile != "" {
 		copy(out[108:headerSize-1], d.bootFile)
 		options[optBootFile] = []byte(d.bootFile)
 	}
