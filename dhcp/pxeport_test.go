@@ -95,6 +95,15 @@ func TestP016_BothPortsOfOneServerAgree(t *testing.T) {
 			require.NotContains(t, x.reply.Options, uint8(175), "only who gives the address says that no proxy comes")
 		})
 	}
+	t.Run("that there is nothing to boot", func(t *testing.T) {
+		s := newServer(func(s *Server) {
+			s.BootFile = func(context.Context, *Request) (*BootFile, error) { return nil, nil }
+		})
+		a := dora(t, s, mac(1), asBIOS...)
+		x := askPXE(t, s, request(mac(1), with(asBIOS, ciaddr(a))...), a+":68")
+		require.Equal(t, Policy, x.reason)
+		require.Nil(t, x.reply)
+	})
 }
 
 func TestPort4011AndPort67AreNotDuplicatesOfEachOther(t *testing.T) {
