@@ -69,18 +69,17 @@ func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifnam
 	if from.Is4() && !from.IsUnspecified() {
 		cm.Src = from.AsSlice()
 	}
-	if ifname != "" {
-		index, err := c.interfaces.index(ifname)
-		if err != nil {
-			return 0, err
-		}
+	var n int
+	send := func(index int) (err error) {
 		cm.IfIndex = index
+		n, _, err = c.WriteMsgUDPAddrPort(p, cm.Marshal(), dst)
+		return err
 	}
-	oob := cm.Marshal()
-	n, _, err := c.WriteMsgUDPAddrPort(p, oob, dst)
-	if err != nil && ifname != "" {
-		c.interfaces.forget() // deleted and re-created with another index
+	if ifname == "" {
+		err := send(0)
+		return n, err
 	}
+	err := c.by(ifname, send)
 	return n, err
 }
 
@@ -88,21 +87,32 @@ func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifnam
 // address hw, for a client that has no address yet and cannot answer ARP. The
 // error is errors.ErrUnsupported where frames cannot be sent.
 func (c *Conn) WriteFrame(p []byte, src, dst netip.AddrPort, hw net.HardwareAddr, ifname string) (int, error) {
-	index, err := c.interfaces.index(ifname)
-	if err != nil {
-		return 0, err
-	}
 	packet, err := appendIPv4UDP(nil, src, dst, p)
 	if err != nil {
 		return 0, err
 	}
-	if err := c.frames.send(packet, hw, index); err != nil {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			c.interfaces.forget() // deleted and re-created with another index
-		}
+	err = c.by(ifname, func(index int) error { return c.frames.send(packet, hw, index) })
+	if err != nil {
 		return 0, fmt.Errorf("frame to %s by %s: %w", hw, ifname, err)
 	}
 	return len(p), nil
+}
+
+// by sends by the interface of this name, once more if that failed because the
+// interface was deleted and made again with another index.
+func (c *Conn) by(ifname string, send func(index int) error) error {
+	index, err := c.interfaces.index(ifname)
+	if err != nil {
+		return err
+	}
+	if err = send(index); err == nil || errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	c.interfaces.forget()
+	if again, failed := c.interfaces.index(ifname); failed == nil && again != index {
+		return send(again)
+	}
+	return err
 }
 
 // InterfaceAddrs returns our IPv4 addresses on the interface named ifname,
