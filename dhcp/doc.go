@@ -52,6 +52,18 @@
 // [LoaderTable] has the loaders that distributions ship for each architecture.
 // The boot file of the answer goes to where each kind of firmware looks.
 //
+// # Relays and shared links
+//
+// A packet belongs to the network of the interface that it came in on; one from
+// an interface that no network names is ignored. What a relay forwards belongs
+// to the network that has the relay's address, or the one that the relay selects
+// in its place: one of ours, or one with a [Network.Subnet], which only relays
+// reach. Networks on one interface, or with the same [Network.Link], share a
+// link, and a client gets its address from the first of them that has one. Of
+// option 82, which always goes back as it came, the server reads the link
+// selection, the server identifier override and the relay's port; what else is
+// in it [Request.RelayOption] tells.
+//
 // # Sizes
 //
 // A reply is never longer than an IP datagram of 576 bytes, or of the client's

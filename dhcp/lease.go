@@ -57,7 +57,8 @@ type LeaseOptions interface {
 // ought to have.
 type LeasePolicy interface {
 	// Discover returns the lease to offer. It must not commit anything for
-	// long: most offers are never taken up. A nil Lease means no offer.
+	// long: most offers are never taken up. A nil Lease means no offer from this
+	// network; after it, or ErrNoAddress, the next network of the link is asked.
 	Discover(ctx context.Context, r *Request) (Lease, error)
 	// Request returns the lease that the client now has, for certain: what must
 	// survive a crash is on disk when it returns. A nil Lease says that the

@@ -72,7 +72,7 @@ func (s *Server) admits(n *Network, ifname string) bool {
 // address. What a relay selects is not replaced by a guess when it is not
 // served; what a client selects is a wish.
 func (s *Server) locateRelayed(r *Request, relay netip.Addr) (DropReason, error) {
-	if !slices.ContainsFunc(s.Networks, func(n Network) bool { return s.admits(&n, r.Interface) }) {
+	if !slices.ContainsFunc(s.Networks, func(n Network) bool { return n.on(r.Interface) }) {
 		return NotForUs, nil
 	}
 	a, first := r.linkSelected(), place{}
@@ -111,14 +111,15 @@ func (s *Server) locateRelayed(r *Request, relay netip.Addr) (DropReason, error)
 func (s *Server) find(r *Request, a netip.Addr) (found place, err error) {
 	for i := range s.Networks {
 		n := &s.Networks[i]
-		if !s.admits(n, r.Interface) || found.network != nil && n.Interface != r.Interface {
+		if !n.onLink() && !n.Subnet.Contains(a) || !s.admits(n, r.Interface) ||
+			found.network != nil && n.Interface != r.Interface {
 			continue
 		}
 		p, failed := placeOf(r, n, a)
 		switch {
 		case failed == nil && p.prefix.Contains(a):
 			found, err = p, nil
-		case failed != nil && n.Subnet.Contains(a):
+		case failed != nil && !n.onLink():
 			err = failed
 		}
 	}

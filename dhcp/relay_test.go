@@ -149,6 +149,22 @@ func TestSubnetSelection(t *testing.T) {
 			require.Equal(t, want, x.reply.Options.Get(dhcpv4.OptionSubnetSelection))
 		})
 	}
+	t.Run("O-015 is echoed before what may go", func(t *testing.T) {
+		x := ask(t, newServer(rich), discover(hw, opt(61, bytes.Repeat([]byte{7}, 255)...), wish("192.0.2.0")))
+		require.Contains(t, wireCodes(x.raw), byte(118))
+		require.NotContains(t, wireCodes(x.raw), byte(15))
+	})
+	t.Run("of two interfaces with the subnet it is the packet's", func(t *testing.T) {
+		s := newServer(func(s *Server) {
+			s.Networks = append(s.Networks, s.Networks[0])
+			s.Networks[1].Interface = "eth2"
+		})
+		require.NoError(t, s.Validate())
+		for i, ifname := range []string{"eth1", "eth2"} {
+			x := askFrom(t, s, discover(hw, giaddr("192.0.2.2")).ToBytes(), netip.MustParseAddrPort("192.0.2.2:67"), addr(serverIP), ifname, nil)
+			require.Equal(t, &s.Networks[i], x.r.Network)
+		}
+	})
 	nak := ask82(t, newServer(withRelays, authoritative), request(hw, selecting("192.0.2.7"), giaddr("192.0.2.2"), wish("192.0.2.0")))
 	require.Equal(t, "NAK", nak.kind())
 	require.Nil(t, nak.reply.Options.Get(dhcpv4.OptionSubnetSelection), "D-060")
@@ -176,6 +192,11 @@ func TestO014_ServerIdentifierOverride(t *testing.T) {
 	released := message(dhcpv4.MessageTypeRelease, mac(1), relay, override, ciaddr(offer.addr()), chosen)
 	require.Empty(t, ask82(t, s, released).reason)
 
+	s.Networks[1].Leases = &Pool{First: addr("198.51.100.100"), Last: addr("198.51.100.100")}
+	require.Equal(t, NoAddress, ask82(t, s, discover(mac(3), relay, override)).reason, "the relay has the last address")
+	require.Equal(t, "198.51.100.100", ask82(t, s, discover(mac(3), relay)).addr())
+
+	s = newServer(withRelays)
 	for name, v := range map[string][]byte{
 		"absent": nil, "short": {198, 51, 100}, "long": {198, 51, 100, 100, 0}, "zero": {0, 0, 0, 0},
 		"multicast": {224, 0, 0, 1}, "broadcast": {255, 255, 255, 255},
@@ -244,6 +265,7 @@ func TestNetworksOfRelays(t *testing.T) {
 			"192.0.2.2", "172.16.0.1", "eth2", "", NoNetwork},
 		"the interface that it names":           {newServer(withRelays), discover(mac(1), giaddr("203.0.113.1")), "172.16.0.2", "172.16.0.1", "eth2", "172.16.0.1", ""},
 		"another interface":                     {newServer(withRelays), discover(mac(1), giaddr("203.0.113.1")), "172.16.0.2", "172.16.0.1", "eth3", "", NoNetwork},
+		"an interface that is not served":       {newServer(), discover(mac(1), giaddr("192.0.2.2")), "172.16.0.2", "192.0.2.1", "eth2", "", NotForUs},
 		"no direct clients":                     {newServer(withRelays), discover(mac(1)), "0.0.0.0", "255.255.255.255", "eth2", "", NotForUs},
 		"no direct clients, none at all":        {newServer(alone), discover(mac(1)), "0.0.0.0", "255.255.255.255", "eth2", "", NotForUs},
 		"renewal without the relay":             {newServer(withRelays), bound, "198.51.100.100", "192.0.2.1", "eth1", "192.0.2.1", ""},

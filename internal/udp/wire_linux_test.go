@@ -58,7 +58,9 @@ func (w *wire) send(t *testing.T, p *dhcpv4.DHCPv4, src, dst string) {
 }
 
 // shout sends a packet as clients without an address do.
-func (w *wire) shout(t *testing.T, p *dhcpv4.DHCPv4) { w.send(t, p, "0.0.0.0:68", "255.255.255.255:67") }
+func (w *wire) shout(t *testing.T, p *dhcpv4.DHCPv4) {
+	w.send(t, p, "0.0.0.0:68", "255.255.255.255:67")
+}
 
 // receive returns the next reply that has come, and false when there is none
 // within a second.
