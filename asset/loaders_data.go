@@ -6,7 +6,10 @@ package asset
 //
 // Not here on purpose: Alpine's iPXE, which carries a script that boots Alpine
 // from the Internet; Arch's undionly.kpxe, shim and GRUB network image, which
-// it does not package.
+// it does not package; openSUSE's shim, which loads "grub.efi" and no other name;
+// the files with revocations and certificates that a shim asks for beside itself
+// (revocations_sbat.efi, revocations_sku.efi, shim_certificate_0.efi), which no
+// distribution packages and shim does without.
 func loaderSets() []loaderSet {
 	sets := []loaderSet{
 		{"Debian", "lpxelinux.0", []loaderFile{
@@ -79,6 +82,18 @@ func loaderSets() []loaderSet {
 			{"shimia32.efi", "/usr/lib/shim/shimia32.efi.signed", "shim-signed"},
 			{"mmia32.efi", "/usr/lib/shim/mmia32.efi.signed", "shim-helpers-i386-signed"},
 		}},
+		// The same image without a signature, for machines with Secure Boot off: no
+		// shim loads it. The one for IA32 comes on 64-bit hosts too, where the
+		// signed one does not.
+		{"Debian", "grubx64.efi", []loaderFile{
+			{"grubx64.efi", "/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi", "grub-efi-amd64-bin"},
+		}},
+		{"Debian", "grubia32.efi", []loaderFile{
+			{"grubia32.efi", "/usr/lib/grub/i386-efi/monolithic/grubnetia32.efi", "grub-efi-ia32-bin"},
+		}},
+		{"Debian", "grubaa64.efi", []loaderFile{
+			{"grubaa64.efi", "/usr/lib/grub/arm64-efi/monolithic/grubnetaa64.efi", "grub-efi-arm64-bin"},
+		}},
 	}
 	// Fedora and its relatives have theirs on the EFI system partition, whose
 	// GRUB has the network modules in it. Often root alone may read it.
@@ -96,6 +111,11 @@ func loaderSets() []loaderSet {
 				{"grubaa64.efi", dir + "grubaa64.efi", "grub2-efi-aa64"},
 				{"shimaa64.efi", dir + "shimaa64.efi", "shim-aa64"},
 				{"mmaa64.efi", dir + "mmaa64.efi", "shim-aa64"},
+			}},
+			loaderSet{vendor.distribution, "grubia32.efi", []loaderFile{
+				{"grubia32.efi", dir + "grubia32.efi", "grub2-efi-ia32"},
+				{"shimia32.efi", dir + "shimia32.efi", "shim-ia32"},
+				{"mmia32.efi", dir + "mmia32.efi", "shim-ia32"},
 			}})
 	}
 	return sets

@@ -156,6 +156,49 @@ func TestSystemLoadersThatMayNotBeRead(t *testing.T) {
 	}
 }
 
+// A shim and the GRUB that it trusts, for each processor.
+func TestSystemLoadersForSecureBoot(t *testing.T) {
+	for _, cpu := range []string{"x64", "ia32", "aa64"} {
+		dir := map[string]string{"x64": "x86_64-efi", "ia32": "i386-efi", "aa64": "arm64-efi"}[cpu]
+		debian := []string{"/usr/lib/grub/" + dir + "-signed/grubnet" + cpu + ".efi.signed",
+			"/usr/lib/shim/shim" + cpu + ".efi.signed", "/usr/lib/shim/mm" + cpu + ".efi.signed"}
+		src := host(t, debian...)
+		for i, name := range []string{"grub", "shim", "mm"} {
+			require.Equal(t, debian[i], content(t, src, name+cpu+".efi"))
+		}
+		rocky := "/boot/efi/EFI/rocky/"
+		src = host(t, rocky+"grub"+cpu+".efi", rocky+"shim"+cpu+".efi", rocky+"mm"+cpu+".efi")
+		for _, name := range []string{"grub", "shim", "mm"} {
+			require.Equal(t, rocky+name+cpu+".efi", content(t, src, name+cpu+".efi"))
+		}
+	}
+}
+
+// An image without a signature serves where there is none with one, and no shim
+// beside it: it would refuse to load it.
+func TestSystemLoadersWithoutSignature(t *testing.T) {
+	for cpu, dir := range map[string]string{"x64": "x86_64-efi", "ia32": "i386-efi", "aa64": "arm64-efi"} {
+		plain := "/usr/lib/grub/" + dir + "/monolithic/grubnet" + cpu + ".efi"
+		signed := "/usr/lib/grub/" + dir + "-signed/grubnet" + cpu + ".efi.signed"
+		shim := "/usr/lib/shim/shim" + cpu + ".efi.signed"
+		require.Equal(t, signed, content(t, host(t, plain, signed, shim), "grub"+cpu+".efi"), "the signed one comes first")
+		src := host(t, plain, shim)
+		require.Equal(t, plain, content(t, src, "grub"+cpu+".efi"))
+		_, err := src.OpenFile(context.Background(), "shim"+cpu+".efi")
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+}
+
+// What a shim asks for and does without is missing without a word about packages.
+func TestSystemLoadersWithoutRevocations(t *testing.T) {
+	src := host(t, "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed", "/usr/lib/shim/shimx64.efi.signed")
+	for _, name := range []string{"revocations_sbat.efi", "revocations_sku.efi", "shim_certificate_0.efi"} {
+		_, err := src.OpenFile(context.Background(), name)
+		require.EqualError(t, err, "open "+name+": file does not exist")
+		require.Empty(t, LoaderPackages(name))
+	}
+}
+
 func TestSystemLoadersListWhoSharesADirectory(t *testing.T) {
 	src := host(t, "/usr/share/syslinux/lpxelinux.0")
 	_, err := src.OpenFile(context.Background(), "memdisk")
