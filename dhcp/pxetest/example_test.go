@@ -66,6 +66,8 @@ func ExampleSegment_Machine() {
 				continue
 			}
 			reply.BootFileName = "http://192.0.2.1/boot.ipxe"
+			// iPXE need not wait for a proxy, two seconds (175.176).
+			reply.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionEtherboot, []byte{176, 1, 1}))
 			server.DHCP.WriteTo(reply.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68})
 		}
 	}()
@@ -88,6 +90,20 @@ func ExampleSegment_Machine() {
 	// file:  http://192.0.2.1/vmlinuz
 	// file:  http://192.0.2.1/sysresccd.img
 	// root:  nfs://192.0.2.9/srv/rescue
+}
+
+// The router of an office gives addresses and no boot file; a machine says what it
+// saw of it. A proxyDHCP server would be tested beside it.
+func ExampleSegment_DHCPServer() {
+	t := new(bench)
+	defer t.end()
+	segment := pxetest.NewSegment(t)
+	router := segment.DHCPServer("192.0.2.254/24", "192.0.2.100", "192.0.2.199")
+	router.SetOption(175, []byte{176, 1, 1}) // iPXE waits for no proxy
+
+	_, err := segment.Machine("02:00:00:00:00:01", pxetest.IPXEROM).Boot(context.Background())
+	fmt.Println(err)
+	// Output: pxetest: 02:00:00:00:00:01 (iPXE ROM): loader: no OFFER with a boot file: nothing to boot for iPXE; saw: OFFER of 192.0.2.100 from 192.0.2.254:67 without a boot file
 }
 
 // A server on two networks hears both with one socket.

@@ -103,8 +103,7 @@ func (r *run) fits(name string) error {
 	case bios:
 		return nil
 	}
-	// A name that tells no processor is that of an x64 program, for other firmware of
-	// nothing that can be known.
+	// A name that tells no processor fits all: the bytes are not looked at.
 	if arch := efiArchOf(name); arch != "" && arch != r.m.Firmware.efiArch() {
 		return fmt.Errorf("%w: %q is a program for %s, the firmware is %s", ErrLoader, name, arch, r.m.Firmware.efiArch())
 	}

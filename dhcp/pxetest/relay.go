@@ -16,7 +16,7 @@ type RelayAgent struct {
 	// the mask.
 	Servers     *Segment
 	ServersAddr string
-	// To are the DHCP servers to which it sends, in port 67. At least one.
+	// To are the DHCP servers to which it sends, at port 67. At least one.
 	To []netip.Addr
 	// Option82 is the content of the relay agent information option (RFC 3046) that
 	// it adds to what clients send: sub-options, each a code, a length and so many
