@@ -38,13 +38,15 @@ type grubEntry struct {
 	file      string
 }
 
-// What images have built in: grub-mkimage's as it is called for netbooting, and
-// more in a distribution's signed one, which has no http.
-var grubModules = strings.Fields("all_video boot cat chain configfile echo efi_gop efifwsetup efinet exfat ext2 fat font gettext gfxmenu gfxterm gzio halt help iso9660 linux linuxefi loadenv loopback ls minicmd net normal part_gpt part_msdos read reboot regexp search sleep test tftp true video")
+// grubModules is what images have built in: grub-mkimage's as it is called for
+// netbooting, and more in a distribution's signed one, which has no http.
+func grubModules() []string {
+	return strings.Fields("all_video boot cat chain configfile echo efi_gop efifwsetup efinet exfat ext2 fat font gettext gfxmenu gfxterm gzio halt help iso9660 linux linuxefi loadenv loopback ls minicmd net normal part_gpt part_msdos read reboot regexp search sleep test tftp true video")
+}
 
 func newGRUBShell(g *grubLoader) *grubShell {
 	s := &grubShell{grubLoader: g, vars: make(map[string]string), modules: make(map[string]bool)}
-	for _, m := range grubModules {
+	for _, m := range grubModules() {
 		s.modules[m] = true
 	}
 	s.modules["http"] = !g.signed

@@ -12,6 +12,7 @@ import (
 // port (zero: NBD roots are only looked at), and in place of port 4011 that of a
 // boot server (zero: there is none; who is sent there fails).
 type Ports struct {
+	// All of them are the server's, as above.
 	DHCP, TFTP, HTTP, HTTPS, NBD, PXE uint16
 }
 
