@@ -37,6 +37,11 @@ func (v *services) bootFile(ctx context.Context, r *dhcp.Request) (*dhcp.BootFil
 		return nil, nil
 	}
 	file.Style = b.treated().Style
+	if item, asked := r.BootItem(); asked && r.Destination == r.ServerID {
+		// Whoever lists this server for a type means what it boots. A question to
+		// all boot servers is for one that has this type of its own.
+		file.Item = item.Type
+	}
 	return file, nil
 }
 

@@ -59,8 +59,9 @@ func TestEveryFirmwareBootsBesideAnotherDHCPServer(t *testing.T) {
 				on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
 					other := segment.DHCPServer("192.0.2.2/24", "192.0.2.50", "192.0.2.59")
 					other.SetDelay(time.Millisecond) // no server answers before others have heard the question
-					if strings.Contains(name, "GRUB") {
-						other.SetBootFile("", netip.MustParseAddr("192.0.2.1")) // GRUB takes its server from the lease
+					if strings.Contains(name, "GRUB") || mode == dhcp.BootServer {
+						// GRUB takes its server from the lease, and an iPXE whom it asks.
+						other.SetBootFile("", netip.MustParseAddr("192.0.2.1"))
 					}
 					if mode == dhcp.BootServer {
 						other.SetOption(60, []byte("PXEClient"))
@@ -86,8 +87,8 @@ func TestEveryFirmwareBootsBesideAnotherDHCPServer(t *testing.T) {
 func bootServers(t *testing.T) []byte {
 	option, err := dhcp.PXEOptions{
 		Control: dhcp.PXENoBroadcast | dhcp.PXENoMulticast | dhcp.PXEListedOnly,
-		Servers: []dhcp.PXEServer{{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}},
-		Menu:    []dhcp.PXEMenuItem{{Text: "Rescue"}}, Prompt: &dhcp.PXEPrompt{Text: "F8"},
+		Servers: []dhcp.PXEServer{{Type: 0x8001, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}},
+		Menu:    []dhcp.PXEMenuItem{{Type: 0x8001, Text: "Rescue"}}, Prompt: &dhcp.PXEPrompt{Text: "F8"},
 	}.Option()
 	require.NoError(t, err)
 	return option.Value.ToBytes()

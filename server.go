@@ -145,6 +145,9 @@ func (s *Server) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("no such Loader %s: use %s, %s, %s or leave it zero", s.Loader, dhcp.FamilyPXELinux, dhcp.FamilyIPXE, dhcp.FamilyGRUB))
 	}
+	for _, quirk := range s.Quirks {
+		errs = append(errs, quirk.Validate())
+	}
 	for _, part := range []any{s.Root, s.Booter} {
 		if part != nil && isNil(part) {
 			errs = append(errs, fmt.Errorf("a nil %T: leave the field alone, or set it", part))

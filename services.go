@@ -100,6 +100,7 @@ func (v *services) addDHCP(conn, pxe net.PacketConn) {
 		v.dhcpPort = portOf(conn.LocalAddr())
 	}
 	v.dhcp = v.server.dhcpServer(v)
+	v.dhcp.PXE = pxe != nil
 	if pxe != nil {
 		v.list = append(v.list, service{
 			name:     "PXE",

@@ -83,7 +83,7 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 		if err != nil {
 			return fmt.Errorf("pxe: %w", err)
 		}
-		if len(addrs) == 0 && !n.Addr.IsValid() {
+		if len(addrs) == 0 && !n.Addr.IsValid() && !n.Subnet.IsValid() {
 			return fmt.Errorf("pxe: interface %s has no IPv4 address: give it one, or set Addr of its Network", n.Interface)
 		}
 	}

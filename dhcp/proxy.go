@@ -71,8 +71,8 @@ func (s *Server) sendTo4011(reply *dhcpv4.DHCPv4, r *Request, f *BootFile) error
 	if err := f.check(r.Client); err != nil {
 		return err // now rather than when it asks
 	}
-	if s.pxePorts.Load() == 0 {
-		return errors.New("dhcp: the client would ask for it at port 4011, where nobody listens; call ServePXE, or set a Style without StyleAsk4011")
+	if !s.PXE {
+		return errors.New("dhcp: the client would ask for it at port 4011, where nobody listens; call ServePXE and say so in Server.PXE, or set a Style without StyleAsk4011")
 	}
 	reply.ServerIPAddr = r.ServerID.AsSlice()
 	return nil

@@ -39,9 +39,8 @@ func with(a []dhcpv4.Modifier, b ...dhcpv4.Modifier) []dhcpv4.Modifier {
 func newProxy(mode Mode, edit ...func(*Server)) *Server {
 	s := &Server{
 		Networks: []Network{{Interface: "eth1", Addr: netip.MustParsePrefix("192.0.2.1/24"), Mode: mode}},
-		BootFile: bootByKind, Classify: knowUBoot,
+		BootFile: bootByKind, Classify: knowUBoot, PXE: true,
 	}
-	s.pxePorts.Store(1)
 	for _, e := range edit {
 		e(s)
 	}
@@ -226,7 +225,7 @@ func TestP008_AProxyGivesNoLease(t *testing.T) {
 func TestP009_NobodyIsSentToAPortWhereNobodyListens(t *testing.T) {
 	dropped := make(chan Drop, 9)
 	s := newProxy(Proxy)
-	s.pxePorts.Store(0)
+	s.PXE = false
 	s.Trace = &Trace{Dropped: func(d Drop) { dropped <- d }}
 	c := serve(t, s)
 	c.put(discover(mac(1), asUEFI...))
@@ -235,18 +234,6 @@ func TestP009_NobodyIsSentToAPortWhereNobodyListens(t *testing.T) {
 	require.ErrorContains(t, d.Err, "ServePXE")
 	c.put(discover(mac(2), asBIOS...))
 	require.Equal(t, "lpxelinux.0", c.nextFor(t, mac(2)).BootFileName, "who does not ask there is served")
-
-	pxe := newFakeConn()
-	done := make(chan error, 1)
-	go func() { done <- s.ServePXE(pxe) }()
-	pxe.in <- fakePacket{request(mac(3), asUEFI...).ToBytes(), netip.MustParseAddrPort("192.0.2.50:4011"), addr(serverIP), "eth1"}
-	pxe.next(t) // it serves
-	c.put(discover(mac(1), asUEFI...))
-	offer, _ := c.next(t)
-	require.Equal(t, dhcpv4.MessageTypeOffer, offer.MessageType())
-	require.Empty(t, offer.BootFileName)
-	require.NoError(t, s.Shutdown(t.Context()))
-	require.ErrorIs(t, <-done, ErrServerClosed)
 }
 
 func TestProxyWithoutABootFile(t *testing.T) {

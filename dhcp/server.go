@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pxekit/pxe/internal/drop"
@@ -42,6 +41,10 @@ type Server struct {
 	// looked up and anybody is asked about it. It must not keep r, whose Client is
 	// not set yet, and answers at once.
 	Classify func(r *Request, c Client) Client
+	// PXE says that ServePXE is called too, so that machines may be sent to port
+	// 4011. Without it a machine that would have to ask there gets an error in
+	// place of an OFFER.
+	PXE bool
 	// ServerPort is the port that replies come from when they are sent as
 	// frames, ClientPort the one that clients listen on and RelayPort the one
 	// that relays listen on. Zero: 67, 68 and 67.
@@ -55,7 +58,6 @@ type Server struct {
 	Logger *slog.Logger
 
 	state    lifecycle.State
-	pxePorts atomic.Int32 // how many calls of ServePXE are serving
 	drops    drop.Counts[DropReason]
 	dispatch dispatcher
 	quirks   quirks
@@ -108,10 +110,6 @@ func (s *Server) serve(conn net.PacketConn, pxe bool) error {
 	ctx, cancel := context.WithCancel(run.Context())
 	defer cancel()
 	on := &serving{server: s, conn: c, ctx: ctx, pxe: pxe}
-	if pxe {
-		s.pxePorts.Add(1)
-		defer s.pxePorts.Add(-1)
-	}
 	err = on.loop(run.Draining())
 	if !errors.Is(err, ErrServerClosed) {
 		cancel() // the socket is gone: nothing that a policy still does can be told
