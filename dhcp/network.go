@@ -21,7 +21,9 @@ const (
 	// Everybody else it leaves alone.
 	Proxy
 	// BootServer is a PXE boot server (PXE 2.1 section 2.2.4): it answers on port
-	// 4011 only, to machines that another server's options send there.
+	// 4011 only, to machines that another server's options send there. UEFI HTTP
+	// Boot knows no such servers, and an iPXE asks the server of its lease: machines
+	// are given pxelinux, or shim and GRUB.
 	BootServer
 )
 

@@ -140,6 +140,10 @@ func TestGRUBRefused(t *testing.T) {
 		{"waits for ever", "boot/grubx64.efi", config("menuentry a { exit }"), pxetest.ErrNoChoice, "waits for a key"},
 		{"in circles", "boot/grubx64.efi", config("source /grub/grub.cfg"), pxetest.ErrChainLoop, "deeper than 16"},
 		{"restarts", "boot/grubx64.efi", config("reboot"), pxetest.ErrNoChoice, "would reboot"},
+		{"a signed GRUB loads no modules", "boot/shimx64.efi", func(s *fakeServer) {
+			s.files["grub/x86_64-efi/foo.mod"] = []byte("module")
+			config("if insmod foo; then exit; else reboot; fi")(s)
+		}, pxetest.ErrNoChoice, "would reboot"},
 		{"a blank in a URL", "boot/grubx64.efi", entry("linux '(http,192.0.2.1)/a b'"), pxetest.ErrTransfer, "does not escape"},
 		{"and", "boot/grubx64.efi", config("true && boot"), pxetest.ErrConfig, ":1: '&' is reserved"},
 	} {

@@ -226,6 +226,10 @@ func TestProxyRefused(t *testing.T) {
 		}, ack: silent}, nil, pxetest.ErrNoBootFile, pxetest.StageDiscover, "item 6 runs past its end"},
 		{"iPXE does without a proxy that is silent at 4011", pxetest.IPXEROM, &proxy{offer: bare, ack: silent}, nil,
 			pxetest.ErrNoBootFile, pxetest.StageLoader, "192.0.2.1 is silent for 4s"},
+		{"iPXE asks 4011 where the OFFER has no siaddr", pxetest.IPXEROM, &proxy{offer: func(_, r *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+			r.ServerIPAddr = nil
+			return named("boot.ipxe")(nil, r)
+		}, ack: silent}, nil, pxetest.ErrNoBootFile, pxetest.StageLoader, "192.0.2.1 is silent for 4s"},
 		{"iPXE at 4011 wants the server that offered", pxetest.IPXEROM, &proxy{offer: bare, ack: func(_, r *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 			r.UpdateOption(dhcpv4.OptServerIdentifier(net.IP{192, 0, 2, 9}))
 			return named("boot.ipxe")(nil, r)
