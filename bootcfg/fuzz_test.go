@@ -150,7 +150,7 @@ func FuzzPXELinux(f *testing.F) {
 func FuzzProbe(f *testing.F) {
 	for _, s := range []string{"pxelinux.cfg/default", "/a/pxelinux.cfg/01-02-00-00-00-00-0f", "pxelinux.cfg/C000020A", "pxelinux.cfg/C",
 		"pxelinux.cfg/b8945908-d6a6-41a9-611d-74a6ab80b83d", "pxelinux.cfg/", "pxelinux.cfg", "xpxelinux.cfg/default", "pxelinux.cfg/g",
-		"~b/autoexec.ipxe", "boot.ipxe", "pxelinux.cfg//C", "pxelinux.cfg/\xff"} {
+		"~b/autoexec.ipxe", "boot.ipxe", "grub/grub.cfg", "grub/grub.cfg-C", "grub.cfg-01-02-00-00-00-00-0f", "grub.cfg-C/", "grub.cfg-default", "pxelinux.cfg//C", "pxelinux.cfg/\xff"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -159,6 +159,15 @@ func FuzzProbe(f *testing.F) {
 			require.Equal(t, "boot.ipxe", path.Base(name))
 		}
 		p, ok := PXELinux{}.Probe(name)
+		// GRUB says the same of a machine in the same words, below another name.
+		machine, isGRUB := strings.CutPrefix(name[strings.LastIndexByte(name, '/')+1:], "grub.cfg-")
+		g, found := GRUB{}.Probe(name)
+		if isGRUB {
+			same, _ := probeIdentity(machine)
+			require.Equal(t, same, g)
+		} else {
+			require.Equal(t, found, g.Default)
+		}
 		if !ok {
 			require.Equal(t, Probe{}, p)
 			return
