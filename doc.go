@@ -30,6 +30,13 @@
 // asked once for it, and what it answered stays for the whole boot. The ID is
 // part of the URLs that the machine is given, and of every [Event].
 //
+// # Beside another DHCP server
+//
+// A network in mode [dhcp.Proxy] leaves the addresses to another server and tells
+// machines what to boot, on ports 67 and 4011. What a machine fetches later shows its
+// address only, so the Server overhears which one the machine takes, and asks the
+// kernel where it did not. One in mode [dhcp.BootServer] answers on port 4011 alone.
+//
 // # What may be replaced
 //
 // An embedder's own inventory takes the place of [dhcp.Pool] by implementing
