@@ -75,7 +75,8 @@
 // not from a proxy, and looks for grub/grub.cfg there. Without shim before it, and
 // unless it is called grubnet... or ends in .signed, it is an image of grub-mkimage
 // with http built in, and asks for grub/grub.cfg-01-MAC and the address first. Shim
-// reads the boot file from the header alone. Its signatures are not checked.
+// reads the boot file from the header alone. Its signatures are not checked. A menu
+// entry that tries again for ever is given up when it has failed three times.
 //
 // Differences from real machines: boot servers that are found by broadcast or
 // multicast, the menu of option 43 (its first item is taken), HTTPS of firmware and

@@ -2,6 +2,7 @@ package pxetest_test
 
 import (
 	"fmt"
+	"io/fs"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,6 +146,15 @@ func TestGRUBRefused(t *testing.T) {
 			config("if insmod foo; then exit; else reboot; fi")(s)
 		}, pxetest.ErrNoChoice, "would reboot"},
 		{"a blank in a URL", "boot/grubx64.efi", entry("linux '(http,192.0.2.1)/a b'"), pxetest.ErrTransfer, "does not escape"},
+		{"tried for ever", "boot/grubx64.efi", entry("while true; do\nif linux /nothing; then boot; fi\nsleep --interruptible 10\ndone"),
+			fs.ErrNotExist, "/grub/grub.cfg:3: the loop has failed 3 times and is given up: /grub/grub.cfg:4: linux /nothing"},
+		{"an initrd tried for ever", "boot/grubx64.efi", entry("until false; do\nif linux /vmlinuz; then if initrd /nothing; then boot; fi; fi\ndone"),
+			fs.ErrNotExist, "/grub/grub.cfg:4: initrd /nothing"},
+		{"nothing for ever", "boot/grubx64.efi", entry("while true; do sleep 1; done"), pxetest.ErrConfig, "more than 10000 commands"},
+		{"tried once", "boot/grubx64.efi", entry("if linux /nothing; then boot; fi"), fs.ErrNotExist, "boots nothing"},
+		{"broken off", "boot/grubx64.efi", entry("while true; do\nif linux /nothing; then boot; fi\nbreak\nboot\ndone"), fs.ErrNotExist, "boots nothing"},
+		{"another loader of the network", "boot/grubx64.efi", entry("chainloader /boot/grubia32.efi"), pxetest.ErrConfig, "only what is on the disk"},
+		{"a bad variable", "boot/grubx64.efi", entry("for a in x; do regexp --set=0:a- . b; done"), pxetest.ErrConfig, "is no assignment"},
 		{"and", "boot/grubx64.efi", config("true && boot"), pxetest.ErrConfig, ":1: '&' is reserved"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -198,6 +208,20 @@ func TestGRUBScripts(t *testing.T) {
 		{"continued", "linux /vmlinuz \\\n  a # comment\nboot", "BOOT_IMAGE=/vmlinuz a"},
 		{"a second configuration", "configfile /grub/next.cfg", "BOOT_IMAGE=/vmlinuz next"},
 		{"included", "source ($root)/grub/part.cfg; boot", "BOOT_IMAGE=/vmlinuz part"},
+		{"for", "for a in x 'y z' $net_default_ip; do set all=\"$all/$a\"; done\nlinux /vmlinuz \"$all\"; boot", `BOOT_IMAGE=/vmlinuz "/x/y z/192.0.2.100"`},
+		{"for without words", "for a in ; do linux /none; done; linux /vmlinuz a$a; boot", "BOOT_IMAGE=/vmlinuz a"},
+		{"while", "while [ \"$a\" != xxxxx ]; do a=\"x$a\"; done; linux /vmlinuz $a; boot", "BOOT_IMAGE=/vmlinuz xxxxx"},
+		{"until", "until [ \"$a\" = xx ]\ndo\n  a=\"x$a\"\ndone\nlinux /vmlinuz $a; boot", "BOOT_IMAGE=/vmlinuz xx"},
+		{"break", "for a in 1 2; do for b in 1 2 3; do if [ $b = 2 ]; then break; linux /none; fi; c=\"$c$a$b,\"; done; done; linux /vmlinuz $c; boot", "BOOT_IMAGE=/vmlinuz 11,21,"},
+		{"break two", "for a in 1 2; do for b in 1 2; do c=\"$c$a$b,\"; break 2; done; done; linux /vmlinuz $c; boot", "BOOT_IMAGE=/vmlinuz 11,"},
+		{"continue", "for a in 1 2 3; do if [ $a = 2 ]; then continue; fi; c=\"$c$a\"; done; linux /vmlinuz $c; boot", "BOOT_IMAGE=/vmlinuz 13"},
+		{"break of no loop", "break; linux /vmlinuz a; boot", "BOOT_IMAGE=/vmlinuz a"},
+		{"break in a condition", "while break; do linux /none; done; linux /vmlinuz a; boot", "BOOT_IMAGE=/vmlinuz a"},
+		{"a kernel that is there at last", "set k=/none\nwhile true; do\nif linux $k; then boot; fi\nset k=/vmlinuz\nif sleep --interruptible 1; then true; else break; fi\ndone", "BOOT_IMAGE=/vmlinuz"},
+		{"regexp", "if regexp --set 1:a --set=2:b --set c '^(..):(..)' \"$net_default_mac\"; then linux /vmlinuz $a-$b-$c; fi\nboot", "BOOT_IMAGE=/vmlinuz 02-00-02"},
+		{"regexp without a match", "if regexp --set a '(z)' yx; then x; else linux /vmlinuz no$a; fi; boot", "BOOT_IMAGE=/vmlinuz no"},
+		{"regexp without the group", "set b=1; regexp --set 2:b '(y)' yx; linux /vmlinuz b$b; boot", "BOOT_IMAGE=/vmlinuz b"},
+		{"a bad regexp", "if regexp '(' yx; then x; else linux /vmlinuz bad; fi; boot", "BOOT_IMAGE=/vmlinuz bad"},
 		{"default by number", "set timeout=0 default=1\nmenuentry a {}\nmenuentry b --class linux { linux /vmlinuz b }", "BOOT_IMAGE=/vmlinuz b"},
 		{"unknown default", "timeout=3; default=zz; menuentry a { linux /vmlinuz a\n}", "BOOT_IMAGE=/vmlinuz a"},
 	} {
@@ -219,6 +243,30 @@ func TestGRUBScripts(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tt.line, got.CommandLine)
 				require.Less(t, time.Since(started), 10*time.Second)
+			})
+		})
+	}
+}
+
+// TestGRUBStartsTheDisk: what a chainloader loads starts by boot, or at the end of
+// the entry.
+func TestGRUBStartsTheDisk(t *testing.T) {
+	for name, text := range map[string]string{
+		"boot": "if search --no-floppy --set=disk --file /EFI/BOOT/BOOTX64.EFI; then if chainloader ($disk)/EFI/BOOT/BOOTX64.EFI; then boot; linux /none; fi; fi",
+		"end":  "search --set --file /x; chainloader /x",
+		"exit": "exit 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				segment := pxetest.NewSegment(t)
+				server := grubServer(t, "x64")
+				server.bootFile = chain("boot/grubx64.efi", "")
+				server.files["grub/grub.cfg"] = []byte("timeout=1; menuentry a {\n" + text + "\n}")
+				server.on(segment)
+				got, err := segment.Machine(mac, pxetest.UEFIx64).Boot(t.Context())
+				require.NoError(t, err)
+				require.True(t, got.Local)
+				require.NotContains(t, got.Missing, "/none")
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package pxetest
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,10 +37,18 @@ func (s *grubShell) command(name string, args []string) error {
 	case "initrd", "initrdefi":
 		return s.initrd(args)
 	case "boot":
-		if !s.loaded {
+		switch {
+		case s.chained:
+			s.state = grubLeaves
+		case !s.loaded:
 			return failure("there is no kernel to boot")
+		default:
+			s.state = grubBoots
 		}
-		s.state = grubBoots
+	case "break", "continue":
+		return s.breakLoop(name, args)
+	case "regexp":
+		return s.regexp(args)
 	case "search":
 		// The machine has a disk with everything on it.
 		for i, a := range args {
@@ -49,8 +58,10 @@ func (s *grubShell) command(name string, args []string) error {
 				s.vars["root"] = "hd0,gpt1"
 			}
 		}
-	case "exit", "chainloader":
+	case "exit":
 		s.state = grubLeaves
+	case "chainloader":
+		return s.chainloader(args)
 	case "source", ".", "configfile":
 		return s.configfile(name, args)
 	case "halt", "reboot", "fwsetup":
@@ -67,7 +78,7 @@ func (s *grubShell) command(name string, args []string) error {
 func (s *grubShell) assign(args []string) error {
 	for _, a := range args {
 		name, value, ok := strings.Cut(a, "=")
-		if !ok || name == "" || strings.IndexFunc(name, func(c rune) bool { return c > 127 || !isGRUBName(byte(c)) }) >= 0 {
+		if !ok || name == "" || strings.IndexFunc(name, notInGRUBName) >= 0 {
 			return fmt.Errorf("%q is no assignment", a)
 		}
 		if len(value) > maxValue || len(s.vars) > maxSettings {
@@ -137,6 +148,64 @@ func (s *grubShell) insmod(args []string) error {
 	return test(ok, "there is no module %s", name)
 }
 
+// regexp matches a POSIX regular expression. --set puts a group into a variable: the
+// first one, unless its number stands before the name with a colon.
+func (s *grubShell) regexp(args []string) error {
+	var sets []string
+	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
+		value, ok := strings.CutPrefix(args[0], "--set=")
+		if args = args[1:]; !ok {
+			value, args = args[0], args[1:]
+		}
+		sets = append(sets, value)
+	}
+	if len(args) != 2 {
+		return fmt.Errorf("regexp wants an expression and a text")
+	}
+	expression, err := regexp.CompilePOSIX(args[0])
+	if err != nil {
+		return failure("%q is no regular expression", args[0])
+	}
+	groups := expression.FindStringSubmatch(args[1])
+	if groups == nil {
+		return failure("%q does not match %q", args[1], args[0])
+	}
+	for _, set := range sets {
+		number, name, ok := strings.Cut(set, ":")
+		if !ok {
+			number, name = "1", set
+		}
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return failure("regexp: %q is no number of a group and name", set)
+		}
+		if n >= uint64(len(groups)) {
+			delete(s.vars, name)
+		} else if err := s.assign([]string{name + "=" + groups[n]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chainloader loads a boot loader of the disk, which has them all. Those of the
+// network are not played.
+func (s *grubShell) chainloader(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("chainloader wants a file")
+	}
+	device := "(" + s.vars["root"]
+	if strings.HasPrefix(args[0], "(") {
+		device = args[0]
+	}
+	if !strings.HasPrefix(device, "(hd") {
+		return fmt.Errorf("chainloader %s: only what is on the disk is played", args[0])
+	}
+	s.loaded, s.chained = false, true
+	return nil
+}
+
+// sleepFor waits. There is nobody to interrupt it.
 func (s *grubShell) sleepFor(args []string) error {
 	if len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		args = args[1:]
@@ -155,7 +224,7 @@ func (s *grubShell) linux(args []string) error {
 	if len(args) == 0 {
 		return fmt.Errorf("linux wants a file")
 	}
-	s.loaded, s.boot.Initrds = false, nil
+	s.loaded, s.chained, s.boot.Initrds = false, false, nil
 	at, err := s.source(args[0])
 	if err != nil {
 		return commandFailure{err}

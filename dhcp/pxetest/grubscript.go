@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The language of grub.cfg, as far as boot menus use it: commands, if, menuentry,
-// comments, quoting, variables. Loops and functions are refused.
+// The language of grub.cfg, as far as boot menus use it: commands, if, while, until,
+// for, menuentry, comments, quoting, variables. Functions are refused.
 
 // grubWord is a word before its variables are put in.
 type grubWord []grubPart
@@ -18,7 +18,7 @@ type grubPart struct {
 	quoted   bool
 }
 
-// grubStatement is a command, or an if, or a menuentry with a body.
+// grubStatement is a command, or an if, or a loop, or a menuentry with a body.
 type grubStatement struct {
 	line  int
 	words []grubWord
@@ -28,9 +28,20 @@ type grubStatement struct {
 	// clauses make it an if: one per if and elif. otherwise is its else.
 	clauses   []grubClause
 	otherwise []grubStatement
+	loop      *grubLoop
 }
 
 type grubClause struct{ condition, body []grubStatement }
+
+// grubLoop is a while or an until with its condition, or a for with the words that
+// its variable stands for in turn.
+type grubLoop struct {
+	condition []grubStatement
+	until     bool
+	variable  string
+	words     []grubWord
+	body      []grubStatement
+}
 
 // grubToken is a word, or an operator: "\n", ";", "{", "}"; at the end "".
 type grubToken struct {
@@ -203,162 +214,8 @@ func (l *grubLexer) variable(w *grubWord, add func(string, bool), quoted bool) e
 	return nil
 }
 
+func notInGRUBName(c rune) bool { return c > 127 || !isGRUBName(byte(c)) }
+
 func isGRUBName(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-}
-
-// grubParser makes statements of tokens.
-type grubParser struct {
-	lexer grubLexer
-	token grubToken
-	depth int
-}
-
-// parseGRUB reads a whole script. An error names the line.
-func parseGRUB(name, text string) ([]grubStatement, error) {
-	p := grubParser{lexer: grubLexer{text: text, line: 1}}
-	err := p.advance()
-	var l []grubStatement
-	if err == nil {
-		l, err = p.list()
-	}
-	if err == nil && (p.token.op != "" || p.token.word != nil) {
-		err = fmt.Errorf("%s is not expected here", p.seen())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s:%d: %w", ErrConfig, name, max(p.token.line, 1), err)
-	}
-	return l, nil
-}
-
-func (p *grubParser) advance() error {
-	line := p.lexer.line
-	t, err := p.lexer.next()
-	if err != nil {
-		t.line = line
-	}
-	p.token = t
-	return err
-}
-
-// seen is the token for an error.
-func (p *grubParser) seen() string {
-	switch {
-	case len(p.token.word) > 0:
-		return fmt.Sprintf("%q", p.token.word[0].text)
-	case p.token.op == "":
-		return "the end"
-	}
-	return fmt.Sprintf("%q", p.token.op)
-}
-
-// list reads statements up to a word or operator that ends a list.
-func (p *grubParser) list() ([]grubStatement, error) {
-	if p.depth++; p.depth > maxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
-	}
-	defer func() { p.depth-- }()
-	var l []grubStatement
-	for {
-		for p.token.op == "\n" || p.token.op == ";" {
-			if err := p.advance(); err != nil {
-				return nil, err
-			}
-		}
-		if p.token.ends() {
-			return l, nil
-		}
-		for _, end := range []string{"then", "elif", "else", "fi"} {
-			if p.token.is(end) {
-				return l, nil
-			}
-		}
-		s, err := p.statement()
-		if err != nil {
-			return nil, err
-		}
-		l = append(l, s)
-	}
-}
-
-func (p *grubParser) statement() (grubStatement, error) {
-	s := grubStatement{line: p.token.line}
-	for _, word := range []string{"for", "while", "until", "function", "submenu"} {
-		if p.token.is(word) {
-			return s, fmt.Errorf("%s is not played", word)
-		}
-	}
-	if p.token.is("if") {
-		return p.conditional()
-	}
-	menuentry := p.token.is("menuentry")
-	for !p.token.ends() {
-		s.words = append(s.words, p.token.word)
-		if err := p.advance(); err != nil {
-			return s, err
-		}
-	}
-	if !menuentry {
-		if p.token.op == "{" {
-			return s, errors.New("{ is not expected here")
-		}
-		return s, nil
-	}
-	if p.token.op != "{" {
-		return s, fmt.Errorf("menuentry wants {, not %s", p.seen())
-	}
-	err := p.advance()
-	if err == nil {
-		s.hasBody = true
-		s.body, err = p.list()
-	}
-	if err == nil && p.token.op != "}" {
-		err = fmt.Errorf("menuentry wants }, not %s", p.seen())
-	}
-	if err == nil {
-		err = p.advance()
-	}
-	return s, err
-}
-
-func (p *grubParser) conditional() (grubStatement, error) {
-	s := grubStatement{line: p.token.line}
-	keyword := func(want string) error {
-		if !p.token.is(want) {
-			return fmt.Errorf("if wants %s, not %s", want, p.seen())
-		}
-		return p.advance()
-	}
-	for {
-		var c grubClause
-		err := p.advance() // if, elif
-		if err == nil {
-			c.condition, err = p.list()
-		}
-		if err == nil {
-			err = keyword("then")
-		}
-		if err == nil {
-			c.body, err = p.list()
-		}
-		if err != nil {
-			return s, err
-		}
-		if len(c.condition) == 0 {
-			return s, errors.New("if without a condition")
-		}
-		if s.clauses = append(s.clauses, c); !p.token.is("elif") {
-			break
-		}
-	}
-	if p.token.is("else") {
-		err := p.advance()
-		if err == nil {
-			s.otherwise, err = p.list()
-		}
-		if err != nil {
-			return s, err
-		}
-	}
-	return s, keyword("fi")
 }

@@ -21,7 +21,16 @@ type grubShell struct {
 	failed   error // of the last command that failed
 	broken   error // of a linux or initrd that failed: what would boot is not whole
 	loaded   bool  // a kernel
+	chained  bool  // a boot loader of the disk, which boot starts instead
 	state    grubState
+
+	// refused is the last failure to load what boots, also in a condition; refusals
+	// counts them.
+	refused  error
+	refusals int
+	loops    int  // that are running
+	breaks   int  // of them that a break or continue is yet to leave
+	again    bool // it was continue
 }
 
 type grubState int
@@ -67,9 +76,13 @@ func (s *grubShell) run(name, text string) error {
 	if err != nil {
 		return err
 	}
-	s.failed, s.broken = nil, nil
+	s.failed, s.broken, s.refused = nil, nil, nil
 	if _, err := s.list(e.file, e.body); err != nil || s.done() {
 		return err
+	}
+	if s.chained {
+		s.boot.Local = true // what is loaded boots at the end of an entry
+		return nil
 	}
 	if s.broken != nil {
 		s.failed = s.broken
@@ -86,10 +99,13 @@ func (s *grubShell) done() bool {
 	return s.state != grubGoesOn
 }
 
-// because adds the last failure of a command.
+// because adds the last failure of a command, or of what a script has tested.
 func (s *grubShell) because(err error) error {
-	if s.failed != nil {
+	switch {
+	case s.failed != nil:
 		err = fmt.Errorf("%w: %w", err, s.failed)
+	case s.refused != nil:
+		err = fmt.Errorf("%w: %w", err, s.refused)
 	}
 	return err
 }
@@ -141,6 +157,9 @@ func (s *grubShell) script(name, text string) error {
 func (s *grubShell) list(file string, l []grubStatement) (bool, error) {
 	status := true
 	for _, st := range l {
+		if s.breaks > 0 {
+			break
+		}
 		var err error
 		if status, err = s.statement(file, st); err != nil || s.state != grubGoesOn {
 			return status, err
@@ -151,7 +170,10 @@ func (s *grubShell) list(file string, l []grubStatement) (bool, error) {
 
 func (s *grubShell) statement(file string, st grubStatement) (bool, error) {
 	if s.commands++; s.commands > maxCommands {
-		return false, fmt.Errorf("%w: %s:%d: more than %d commands", ErrConfig, file, st.line, maxCommands)
+		return false, s.because(fmt.Errorf("%w: %s:%d: more than %d commands", ErrConfig, file, st.line, maxCommands))
+	}
+	if st.loop != nil {
+		return s.loop(file, st)
 	}
 	if st.clauses != nil {
 		return s.conditional(file, st)
@@ -173,8 +195,10 @@ func (s *grubShell) statement(file string, st grubStatement) (bool, error) {
 	at := fmt.Errorf("%s:%d: %s: %w", file, st.line, strings.Join(words, " "), err)
 	if isFailure(err) {
 		s.failed = at
-		if strings.HasPrefix(words[0], "linux") || strings.HasPrefix(words[0], "initrd") {
-			s.broken = at
+		switch words[0] {
+		case "linux", "linuxefi", "initrd", "initrdefi":
+			s.broken, s.refused = at, at
+			s.refusals++
 		}
 		return false, nil
 	}
@@ -185,13 +209,11 @@ func (s *grubShell) statement(file string, st grubStatement) (bool, error) {
 }
 
 func (s *grubShell) conditional(file string, st grubStatement) (bool, error) {
-	failed, broken := s.failed, s.broken
 	for _, c := range st.clauses {
-		ok, err := s.list(file, c.condition)
+		ok, err := s.answer(file, c.condition)
 		if err != nil || s.state != grubGoesOn {
 			return ok, err
 		}
-		s.failed, s.broken = failed, broken // an answer, not a failure
 		if ok {
 			return s.list(file, c.body)
 		}
