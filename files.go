@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -161,10 +162,15 @@ func (b *boot) stageOf(name string) Stage {
 			return StageRoot
 		}
 	}
-	if slices.Contains(b.loaders, name) || strings.HasSuffix(name, ".c32") {
+	if slices.Contains(b.loaders, name) || isModule(name) {
 		return StageLoader
 	}
 	return StageFile
+}
+
+// isModule tells the modules of pxelinux, and GRUB's with the lists of them.
+func isModule(name string) bool {
+	return slices.Contains([]string{".c32", ".mod", ".lst"}, path.Ext(name))
 }
 
 // asked remembers that the machine has begun to fetch a file.
