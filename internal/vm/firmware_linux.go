@@ -19,11 +19,17 @@ const (
 	// UEFIx64 is 64-bit OVMF, Secure Boot off, with a network interface that has no
 	// option ROM: the PXE client is the firmware's own.
 	UEFIx64
+	// UEFIARM64 is AAVMF on QEMU's generic arm64 machine, Secure Boot off; the PXE
+	// client is the firmware's own. Its serial port is ttyAMA0.
+	UEFIARM64
 )
 
 // firmwareRow is what QEMU has to be told for one firmware.
 type firmwareRow struct {
 	name string
+	// program and cpu are QEMU's for another processor; empty: qemu-system-x86_64
+	// and max.
+	program, cpu string
 	// args go on QEMU's command line as they are.
 	args []string
 	// code and vars are the flash images of UEFI firmware: code is mapped from the
@@ -56,6 +62,7 @@ var firmwares = map[Firmware]firmwareRow{
 		vars:  "/usr/share/OVMF/OVMF_VARS_4M.fd",
 		noROM: true,
 	},
+	UEFIARM64: aavmf,
 }
 
 // String is the name of the firmware as it appears in messages.

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,91 +21,161 @@ type moduleGroup struct {
 	modules []string
 }
 
-// neededModules are the kernel modules that the guest needs, without those they
-// depend on. The first group is loaded by every boot, the others by the boots that
-// use them: an emulated processor takes a second for NFS. What the kernel has built
-// in is passed over.
-func neededModules() []moduleGroup {
-	return []moduleGroup{
-		{"base", []string{"virtio_pci", "virtio_net", "loop", "squashfs", "overlay"}},
-		{"nbd", []string{"nbd", "isofs"}},
-		{"nfs", []string{"nfsv3"}},
+// Kernel says which of Debian's kernels, and with it which processor, a medium is
+// for.
+type Kernel int
+
+const (
+	// CloudKernel is the amd64 kernel for virtual machines. Of network cards it knows
+	// those that only virtual machines have.
+	CloudKernel Kernel = iota
+	// FullKernel is the amd64 kernel for all hardware; the medium's drives Intel's
+	// e1000 and e1000e, too. The initramfs has no modules for NBD and NFS.
+	FullKernel
+	// ARM64Kernel is the arm64 kernel for virtual machines. The initramfs has
+	// busybox's wget in place of curl and no programs and modules for NBD and NFS.
+	ARM64Kernel
+)
+
+// kernelRow is what a medium for one kernel is made of.
+type kernelRow struct {
+	arch    string // as "uname -m" says it
+	foreign string // the directory of unpacked packages; "": what is installed
+	pattern string // of the kernel's image
+	modules []moduleGroup
+}
+
+// kernelRows name the kernel modules that the guest needs, without those they depend
+// on. The first group is loaded by every boot, the others by the boots that use
+// them: an emulated processor takes a second for NFS. What the kernel has built in is
+// passed over.
+func kernelRows() map[Kernel]kernelRow {
+	base := []string{"virtio_pci", "virtio_net", "loop", "squashfs", "overlay"}
+	return map[Kernel]kernelRow{
+		CloudKernel: {arch: "x86_64", pattern: kernelPattern, modules: []moduleGroup{
+			{"base", base},
+			{"nbd", []string{"nbd", "isofs"}},
+			{"nfs", []string{"nfsv3"}},
+		}},
+		FullKernel: {arch: "x86_64", foreign: "amd64", pattern: "/boot/vmlinuz-*-amd64", modules: []moduleGroup{
+			{"base", append([]string{"e1000", "e1000e"}, base...)},
+		}},
+		ARM64Kernel: {arch: "aarch64", foreign: "arm64", pattern: "/boot/vmlinuz-*-cloud-arm64", modules: []moduleGroup{
+			{"base", base},
+		}},
 	}
 }
 
 // ingredients are the files of the host that a medium is made of.
 type ingredients struct {
+	arch   string // as "uname -m" says it
 	kernel string // the kernel's image
-	// modules are the files of neededModules and of what they depend on, in the
-	// order in which they must be loaded; what the first group has no other has.
+	// modules are the files of the modules and of what they depend on, in the order
+	// in which they must be loaded; what the first group has no other has.
 	modules []moduleGroup
-	// programs are those of the initramfs, by their place there, and libraries what
-	// those need, which keep their place.
-	programs  map[string]string
-	libraries []string
-	busybox   string
-	loaders   []string // pxelinux and its modules
+	// files are the programs of the initramfs and the libraries that those need, by
+	// their place there, and links what is there under a second name.
+	files, links map[string]string
+	busybox      string
+	applets      []string // what busybox can be called as
+	loaders      []string // pxelinux and its modules
 }
 
-func findIngredients() (*ingredients, error) {
-	if line := Missing(); line != "" {
+func findIngredients(kernel Kernel) (*ingredients, error) {
+	row, ok := kernelRows()[kernel]
+	if !ok {
+		return nil, fmt.Errorf("vm: no such kernel: %d", kernel)
+	}
+	if line := kernel.Missing(); line != "" {
 		return nil, errors.New(line)
 	}
-	kernels, err := filepath.Glob(kernelPattern)
+	root := "/"
+	if row.foreign != "" {
+		foreign, err := foreignDir()
+		if err != nil {
+			return nil, err
+		}
+		root = filepath.Join(foreign, row.foreign)
+	}
+	kernels, err := filepath.Glob(filepath.Join(root, row.pattern))
 	if err != nil {
 		return nil, err
 	}
-	in := &ingredients{kernel: slices.MaxFunc(kernels, compareVersions)}
+	in := &ingredients{arch: row.arch, kernel: slices.MaxFunc(kernels, compareVersions)}
+	if err := in.findModules(root, row.modules); err != nil {
+		return nil, err
+	}
+	programs := hostPrograms
+	if row.arch != "x86_64" {
+		programs = foreignPrograms
+	}
+	if err := programs(in, root); err != nil {
+		return nil, err
+	}
+	// A busybox of another processor is of the same Debian release.
+	host, err := exec.LookPath("busybox")
+	if err != nil {
+		return nil, fmt.Errorf("vm: program for the guest: %w", err)
+	}
+	in.applets, err = busyboxApplets(host)
+	return in, err
+}
+
+// findModules resolves the groups for in.kernel, whose modules are below root.
+func (in *ingredients) findModules(root string, groups []moduleGroup) error {
 	release := strings.TrimPrefix(filepath.Base(in.kernel), "vmlinuz-")
-	for i, group := range neededModules() {
-		files, err := resolveModules("/lib/modules/"+release, group.modules)
+	for i, group := range groups {
+		files, err := resolveModules(filepath.Join(root, "lib/modules", release), group.modules)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if i > 0 {
 			files = slices.DeleteFunc(files, func(f string) bool { return slices.Contains(in.modules[0].modules, f) })
 		}
 		in.modules = append(in.modules, moduleGroup{group.name, files})
 	}
+	return nil
+}
 
-	in.programs = map[string]string{}
+// hostPrograms finds the programs that SystemRescue's initramfs has, and pxelinux, as
+// they are installed here.
+func hostPrograms(in *ingredients, _ string) error {
+	in.files, in.links = map[string]string{}, map[string]string{}
 	for _, name := range klibcPrograms() {
-		in.programs[klibcDir+"/"+name] = "/" + klibcDir + "/" + name
+		in.files[klibcDir+"/"+name] = "/" + klibcDir + "/" + name
+		in.links["usr/bin/"+name] = "/" + klibcDir + "/" + name
 	}
+	var err error
 	for place, name := range map[string]string{
 		"bin/busybox": "busybox", "usr/bin/curl": "curl", "usr/bin/sha512sum": "sha512sum", "usr/bin/ip": "ip",
 		"usr/bin/nbd-client": "nbd-client",
 	} {
-		if in.programs[place], err = exec.LookPath(name); err != nil {
-			return nil, fmt.Errorf("vm: program for the guest: %w", err)
+		if in.files[place], err = exec.LookPath(name); err != nil {
+			return fmt.Errorf("vm: program for the guest: %w", err)
 		}
 	}
-	in.busybox = in.programs["bin/busybox"]
-	for _, program := range in.programs {
+	in.busybox = in.files["bin/busybox"]
+	for _, program := range slices.Collect(maps.Values(in.files)) {
 		libs, err := librariesOf(program)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		in.libraries = append(in.libraries, libs...)
+		for _, lib := range libs {
+			in.files[strings.TrimPrefix(lib, "/")] = lib
+		}
 	}
-	slices.Sort(in.libraries)
-	in.libraries = slices.Compact(in.libraries)
-
 	if in.loaders, err = filepath.Glob(syslinuxDir + "/*.c32"); err != nil {
-		return nil, err
+		return err
 	}
 	in.loaders = append(in.loaders, pxelinuxDir+"/lpxelinux.0")
-	return in, nil
+	return nil
 }
 
 // key names this state of the ingredients: it changes when a package is upgraded.
 func (in *ingredients) key() (string, error) {
-	files := slices.Concat([]string{in.kernel}, in.libraries, in.loaders)
+	files := slices.Concat([]string{in.kernel}, in.loaders, slices.Collect(maps.Values(in.files)))
 	for _, group := range in.modules {
 		files = append(files, group.modules...)
-	}
-	for _, program := range in.programs {
-		files = append(files, program)
 	}
 	slices.Sort(files)
 	h := sha256.New()
@@ -194,14 +264,10 @@ func librariesOf(program string) ([]string, error) {
 	}
 	defer f.Close()
 	var libs []string
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			name, err := io.ReadAll(p.Open())
-			if err != nil {
-				return nil, fmt.Errorf("vm: interpreter of %s: %w", program, err)
-			}
-			libs = append(libs, strings.TrimRight(string(name), "\x00"))
-		}
+	if interpreter, err := interpreterOf(program); err != nil {
+		return nil, err
+	} else if interpreter != "" {
+		libs = append(libs, interpreter)
 	}
 	if imported, err := f.ImportedLibraries(); err != nil || len(imported) == 0 {
 		return libs, err // klibc's programs have an interpreter and nothing else

@@ -25,23 +25,14 @@ func writeInitramfs(w io.Writer, in *ingredients) error {
 		c.dir(dir)
 	}
 	c.file("init", 0o755, guestInit)
-	applets, err := busyboxApplets(in.busybox)
-	if err != nil {
-		return err
-	}
-	for _, name := range applets {
+	for _, name := range in.applets {
 		c.link("bin/"+name, "busybox")
 	}
-	for _, name := range klibcPrograms() {
-		c.link("usr/bin/"+name, "/"+klibcDir+"/"+name)
+	for place, target := range in.links {
+		c.link(place, target)
 	}
-	for place, program := range in.programs {
-		if err := addFile(c, place, program); err != nil {
-			return err
-		}
-	}
-	for _, lib := range in.libraries {
-		if err := addFile(c, strings.TrimPrefix(lib, "/"), lib); err != nil {
+	for place, source := range in.files {
+		if err := addFile(c, place, source); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,12 +19,17 @@ import (
 // hopeless matches the console lines after which a machine will not boot any more.
 var hopeless = regexp.MustCompile(`^PXEKIT failed|Kernel panic|No bootable device|UEFI Interactive Shell|BdsDxe: No bootable option|Could not boot image|Boot failed: |Entering emergency mode|Unable to find a (live file system|medium)`)
 
-// Machine describes a virtual machine. It has no disk.
+// Machine describes a virtual machine.
 type Machine struct {
 	// Firmware is Direct when zero.
 	Firmware Firmware
-	// NICs are its network interfaces; firmware boots from the first.
+	// NICs are its network interfaces, in the order in which firmware tries to boot
+	// from them.
 	NICs []NIC
+	// Disk is its local disk, which firmware tries after the NICs: the path of a raw
+	// image, or of a directory that appears as a FAT file system. Writing is not
+	// possible. Empty: there is none.
+	Disk string
 	// Memory is in MiB; zero is 512.
 	Memory int
 	// Kernel, Initrd and Params are what [Direct] starts; other firmware ignores them.
@@ -55,7 +61,11 @@ type Running struct {
 // Start switches the machine on. It runs until [Running.Stop], until ctx ends, or
 // until the guest switches itself off or reboots. Errors name what is missing.
 func (m Machine) Start(ctx context.Context) (*Running, error) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
+	row, ok := firmwares[m.Firmware]
+	if !ok {
+		return nil, fmt.Errorf("vm: unknown firmware %v", m.Firmware)
+	}
+	qemu, err := exec.LookPath(cmp.Or(row.program, "qemu-system-x86_64"))
 	if err != nil {
 		return nil, errors.Join(err, errors.New(Missing()))
 	}
@@ -98,19 +108,12 @@ func (m Machine) start(ctx context.Context, qemu, dir string) (*Running, error) 
 
 // arguments is QEMU's command line.
 func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
-	row, ok := firmwares[m.Firmware]
-	if !ok {
-		return nil, fmt.Errorf("vm: unknown firmware %v", m.Firmware)
-	}
-	memory := m.Memory
-	if memory == 0 {
-		memory = 512
-	}
+	row := firmwares[m.Firmware]
 	args := []string{
 		"-accel", "tcg", // what every machine has; KVM is not there in most CI
-		"-cpu", "max",
+		"-cpu", cmp.Or(row.cpu, "max"),
 		"-smp", "1",
-		"-m", strconv.Itoa(memory),
+		"-m", strconv.Itoa(cmp.Or(m.Memory, 512)),
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
 	}
 	args = append(args, row.args...)
@@ -127,11 +130,7 @@ func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		model := nic.Model
-		if model == "" {
-			model = "virtio-net-pci"
-		}
-		device := fmt.Sprintf("%s,netdev=n%d,mac=%s", model, i, nic.HardwareAddr)
+		device := fmt.Sprintf("%s,netdev=n%d,mac=%s", cmp.Or(nic.Model, "virtio-net-pci"), i, nic.HardwareAddr)
 		if m.Firmware != Direct {
 			device += fmt.Sprintf(",bootindex=%d", i)
 		}
@@ -142,14 +141,21 @@ func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
 			"-netdev", fmt.Sprintf("tap,id=n%d,ifname=%s,script=no,downscript=no", i, tap),
 			"-device", device)
 	}
+	if m.Disk != "" {
+		disk, err := diskArguments(m.Disk, len(m.NICs))
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, disk...)
+	}
 	return args, nil
 }
 
 // Done is closed when the machine is off.
 func (r *Running) Done() <-chan struct{} { return r.done }
 
-// Stop switches the machine off, as pulling the plug does (there is no
-// disk that could suffer), and waits for it. It may be called twice.
+// Stop switches the machine off, as pulling the plug does (no
+// disk could suffer), and waits for it. It may be called twice.
 func (r *Running) Stop() error {
 	_ = r.cmd.Process.Kill() // it may have ended by itself
 	<-r.done

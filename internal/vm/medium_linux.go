@@ -24,9 +24,13 @@ const (
 // Medium is an ISO image in the shape of SystemRescue's, and what a test compares a
 // boot from it with.
 type Medium struct {
-	// ISO is the image's path, Tree that of a directory with the same files. Kernel and Initrd are the paths of the two of its
-	// files that [Direct] boots without a server.
+	// ISO is the image's path, Tree that of a directory with the same files. Kernel
+	// and Initrd are the paths of the two of its files that [Direct] boots without a
+	// server.
 	ISO, Tree, Kernel, Initrd string
+	// KernelFile, InitrdFiles and RootFiles are names of files on the medium.
+	KernelFile             string
+	InitrdFiles, RootFiles []string
 	// Root is the size in bytes of its airootfs.sfs.
 	Root int64
 	// Content is what the guest says in "PXEKIT root-content ok": the SHA-256, in
@@ -34,12 +38,17 @@ type Medium struct {
 	Content string
 }
 
-// BuildMedium returns the medium in the cache directory cache ("": the user's own),
-// and makes it there first if there is none yet for the packages installed now and
-// the guest's scripts of today. That takes a few seconds. Several processes may do
-// it at the same time.
+// BuildMedium returns the medium for the cloud kernel: see [BuildMediumFor].
 func BuildMedium(ctx context.Context, cache string) (*Medium, error) {
-	in, err := findIngredients()
+	return BuildMediumFor(ctx, cache, CloudKernel)
+}
+
+// BuildMediumFor returns the medium for a kernel, in the cache directory cache ("":
+// the user's own), and makes it there first if there is none yet for the packages
+// there are now and the guest's scripts of today. That takes a few seconds. Several
+// processes may do it at the same time.
+func BuildMediumFor(ctx context.Context, cache string, kernel Kernel) (*Medium, error) {
+	in, err := findIngredients(kernel)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +63,7 @@ func BuildMedium(ctx context.Context, cache string) (*Medium, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openMedium(dir)
+	return openMedium(dir, in.arch)
 }
 
 // buildMedium makes the medium in done.
@@ -83,20 +92,22 @@ func buildMedium(ctx context.Context, in *ingredients, work, done string) error 
 // writeMediumTree fills the tree with the files of SystemRescue's ISO.
 func writeMediumTree(ctx context.Context, iso *tree, root string, in *ingredients) error {
 	boot := BaseDir + "/boot/"
-	iso.copy(boot+"x86_64/vmlinuz", in.kernel)
-	iso.made(boot+"x86_64/sysresccd.img", func(w io.Writer) error { return writeInitramfs(w, in) })
-	iso.made(boot+"intel_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "GenuineIntel") })
-	iso.made(boot+"amd_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "AuthenticAMD") })
+	iso.copy(boot+in.arch+"/vmlinuz", in.kernel)
+	iso.made(boot+in.arch+"/sysresccd.img", func(w io.Writer) error { return writeInitramfs(w, in) })
+	if in.arch == "x86_64" {
+		iso.made(boot+"intel_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "GenuineIntel") })
+		iso.made(boot+"amd_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "AuthenticAMD") })
+		iso.copy("isolinux/ldlinux.c32", syslinuxDir+"/ldlinux.c32")
+	}
 	for _, loader := range in.loaders {
 		iso.copy(boot+"syslinux/"+filepath.Base(loader), loader)
 	}
-	iso.copy("isolinux/ldlinux.c32", syslinuxDir+"/ldlinux.c32")
 	iso.file(BaseDir+"/VERSION", 0o644, []byte(mediumVersion+"\n"))
 	iso.file("sysrescue.d/100-defaults.yaml", 0o644, []byte("---\nglobal:\n    copytoram: false\n"))
 	iso.mkdir("autorun")
 
-	system := filepath.Join(iso.dir, BaseDir, "x86_64")
-	iso.mkdir(BaseDir + "/x86_64")
+	system := filepath.Join(iso.dir, BaseDir, in.arch)
+	iso.mkdir(BaseDir + "/" + in.arch)
 	if iso.err != nil {
 		return iso.err
 	}
@@ -109,7 +120,7 @@ func writeMediumTree(ctx context.Context, iso *tree, root string, in *ingredient
 		return err
 	}
 	sum := sha512.Sum512(data)
-	iso.file(BaseDir+"/x86_64/airootfs.sha512", 0o644, []byte(hex.EncodeToString(sum[:])+"  airootfs.sfs\n"))
+	iso.file(BaseDir+"/"+in.arch+"/airootfs.sha512", 0o644, []byte(hex.EncodeToString(sum[:])+"  airootfs.sfs\n"))
 	return iso.err
 }
 
@@ -122,22 +133,28 @@ func (t *tree) made(name string, write func(io.Writer) error) {
 	t.file(name, 0o644, b.Bytes())
 }
 
-func openMedium(dir string) (*Medium, error) {
+func openMedium(dir, arch string) (*Medium, error) {
 	content, err := os.ReadFile(filepath.Join(dir, "content"))
 	if err != nil {
 		return nil, fmt.Errorf("vm: medium: %w", err)
 	}
-	tree := filepath.Join(dir, "iso", BaseDir)
-	root, err := os.Stat(filepath.Join(tree, "x86_64/airootfs.sfs"))
+	m := &Medium{
+		ISO:         filepath.Join(dir, "rescue.iso"),
+		Tree:        filepath.Join(dir, "iso"),
+		Content:     strings.TrimSpace(string(content)),
+		KernelFile:  BaseDir + "/boot/" + arch + "/vmlinuz",
+		InitrdFiles: []string{BaseDir + "/boot/" + arch + "/sysresccd.img"},
+		RootFiles:   []string{BaseDir + "/" + arch + "/airootfs.sfs", BaseDir + "/" + arch + "/airootfs.sha512"},
+	}
+	m.Kernel, m.Initrd = filepath.Join(m.Tree, m.KernelFile), filepath.Join(m.Tree, m.InitrdFiles[0])
+	if arch == "x86_64" {
+		boot := BaseDir + "/boot/"
+		m.InitrdFiles = []string{boot + "intel_ucode.img", boot + "amd_ucode.img", m.InitrdFiles[0]}
+	}
+	root, err := os.Stat(filepath.Join(m.Tree, m.RootFiles[0]))
 	if err != nil {
 		return nil, fmt.Errorf("vm: medium: %w", err)
 	}
-	return &Medium{
-		ISO:     filepath.Join(dir, "rescue.iso"),
-		Tree:    filepath.Join(dir, "iso"),
-		Kernel:  filepath.Join(tree, "boot/x86_64/vmlinuz"),
-		Initrd:  filepath.Join(tree, "boot/x86_64/sysresccd.img"),
-		Root:    root.Size(),
-		Content: strings.TrimSpace(string(content)),
-	}, nil
+	m.Root = root.Size()
+	return m, nil
 }

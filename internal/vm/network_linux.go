@@ -24,9 +24,9 @@ type Network struct {
 	next int
 }
 
-// NewNetwork makes the bridge name (at most 10 bytes, so that names of taps can be
-// made from it) with the address and mask addr, and brings the loopback interface
-// up. It works only in a namespace made by [EnterNamespace]: it refuses to touch
+// NewNetwork makes the bridge name (at most 10 bytes, so that names of its ports can
+// be made from it) with the address and mask addr, none if that is zero, and brings
+// the loopback interface up. It works only in a namespace made by [EnterNamespace]: it refuses to touch
 // the network of the host.
 //
 // An IPv6 router is there too, which has nothing to offer and says so: iPXE waits
@@ -47,8 +47,18 @@ func NewNetwork(ctx context.Context, name string, addr netip.Prefix) (*Network, 
 		"link set lo up",
 		// An address of its own: a bridge without one takes its ports' lowest and
 		// changes it as machines come and go.
-		fmt.Sprintf("link add %s address %s type bridge stp_state 0 forward_delay 0 mcast_snooping 0", name, bridgeAddr(addr.Addr())),
-		fmt.Sprintf("addr add %s dev %s", addr, name),
+		fmt.Sprintf("link add %s address %s type bridge stp_state 0 forward_delay 0 mcast_snooping 0", name, bridgeAddr(name)),
+	} {
+		if err := ip(ctx, args); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	if addr.IsValid() {
+		if err := n.AddAddr(ctx, addr); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	for _, args := range []string{
 		fmt.Sprintf("addr add %s/64 dev %s nodad", routerAddr, name),
 		fmt.Sprintf("link set %s up", name),
 	} {
@@ -62,11 +72,17 @@ func NewNetwork(ctx context.Context, name string, addr netip.Prefix) (*Network, 
 	return n, nil
 }
 
-// bridgeAddr makes a locally administered hardware address out of an IPv4 address,
-// distinct for bridges of distinct addresses.
-func bridgeAddr(addr netip.Addr) string {
-	b := addr.As4()
+// bridgeAddr makes a locally administered hardware address out of a bridge's name,
+// distinct for names that differ in their last four bytes.
+func bridgeAddr(name string) string {
+	var b [4]byte
+	copy(b[:], name[max(0, len(name)-len(b)):])
 	return fmt.Sprintf("02:ff:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
+}
+
+// AddAddr gives the server's host a further address on this network.
+func (n *Network) AddAddr(ctx context.Context, addr netip.Prefix) error {
+	return ip(ctx, fmt.Sprintf("addr add %s dev %s", addr, n.bridge))
 }
 
 // Interface is the bridge's name: the interface on which the server listens.
@@ -86,6 +102,19 @@ func (n *Network) tap(ctx context.Context) (string, error) {
 	n.next++
 	n.taps = append(n.taps, name)
 	return name, ip(ctx, fmt.Sprintf("link set %s master %s up", name, n.bridge))
+}
+
+// cable makes a port of the bridge whose other end is the interface peer in the
+// network namespace of the process pid. It goes when the other end does.
+func (n *Network) cable(ctx context.Context, peer string, pid int) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	name := fmt.Sprintf("%sv%d", n.bridge, n.next)
+	if err := ip(ctx, fmt.Sprintf("link add %s type veth peer name %s netns %d", name, peer, pid)); err != nil {
+		return err
+	}
+	n.next++
+	return ip(ctx, fmt.Sprintf("link set %s master %s up", name, n.bridge))
 }
 
 // Close takes the bridge and its taps away. Stop the machines first.

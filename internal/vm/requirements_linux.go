@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,31 @@ func requirements() []requirement {
 		{pkg: "xorriso", program: "xorriso"},
 		{pkg: "iproute2", program: "ip"},
 	}
+}
+
+// foreignDir is where foreign.sh puts packages that cannot be installed here.
+func foreignDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("vm: cache: %w", err)
+	}
+	return filepath.Join(cache, "pxekit-vm", "foreign"), nil
+}
+
+// Missing says in one line what must be there before a medium for the kernel can be
+// made; "" if nothing is missing.
+func (k Kernel) Missing() string {
+	line := Missing()
+	if line == "" && kernelRows()[k].foreign != "" {
+		dir, err := foreignDir()
+		if err != nil {
+			return err.Error()
+		}
+		if _, err := os.Stat(filepath.Join(dir, "packages")); err != nil {
+			return "virtual machines with this kernel need packages that are not installed: run internal/vm/foreign.sh"
+		}
+	}
+	return line
 }
 
 // Missing says in one line what must be installed before machines can boot, as a

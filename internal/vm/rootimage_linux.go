@@ -38,10 +38,6 @@ func writeRootTree(dir string, in *ingredients) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("vm: busybox for the root file system: %w", err)
 	}
-	applets, err := busyboxApplets(in.busybox)
-	if err != nil {
-		return "", err
-	}
 	t := &tree{dir: dir}
 	for _, name := range []string{"dev", "proc", "sys", "run", "tmp", "etc"} {
 		t.mkdir(name)
@@ -52,7 +48,7 @@ func writeRootTree(dir string, in *ingredients) (string, error) {
 	t.file("etc/os-release", 0o644, []byte("ID=pxekit\nNAME=\"pxekit test system\"\n"))
 	t.file("bin/udhcpc-script", 0o755, guestUDHCPC)
 	t.file("bin/busybox", 0o755, busybox)
-	for _, name := range applets {
+	for _, name := range in.applets {
 		t.link("bin/"+name, "busybox")
 	}
 
