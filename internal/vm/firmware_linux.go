@@ -22,6 +22,13 @@ const (
 	// UEFIARM64 is AAVMF on QEMU's generic arm64 machine, Secure Boot off; the PXE
 	// client is the firmware's own. Its serial port is ttyAMA0.
 	UEFIARM64
+	// UEFIx64SecureBoot is UEFIx64 with Microsoft's keys and Secure Boot on.
+	UEFIx64SecureBoot
+	// UEFIx64HTTP is UEFIx64 that boots by UEFI HTTP Boot: its PXE client is
+	// turned off.
+	UEFIx64HTTP
+	// UEFIIA32 is 32-bit OVMF, Secure Boot off, on a 64-bit processor.
+	UEFIIA32
 )
 
 // firmwareRow is what QEMU has to be told for one firmware.
@@ -51,18 +58,62 @@ var firmwares = map[Firmware]firmwareRow{
 		name: "bios",
 		args: []string{"-machine", "pc" + noScreen, "-boot", "strict=on"},
 	},
+	// None of them does PXE over IPv6: there is no DHCPv6 server, and when IPv4
+	// fails the wait for one is long.
 	UEFIx64: {
-		name: "uefi-x64",
-		args: []string{
-			"-machine", "q35" + noScreen, "-boot", "strict=on",
-			// There is no DHCPv6 server: spare the wait for one when IPv4 fails.
-			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no",
-		},
+		name:  "uefi-x64",
+		args:  ovmfArgs(false, pxeIPv6),
 		code:  "/usr/share/OVMF/OVMF_CODE_4M.fd",
 		vars:  "/usr/share/OVMF/OVMF_VARS_4M.fd",
 		noROM: true,
 	},
+	UEFIx64SecureBoot: {
+		name:  "uefi-x64-secureboot",
+		args:  ovmfArgs(true, pxeIPv6),
+		code:  "/usr/share/OVMF/OVMF_CODE_4M.ms.fd",
+		vars:  "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+		noROM: true,
+	},
+	UEFIx64HTTP: {
+		name: "uefi-x64-http",
+		// HTTP Boot has its turn when PXE has timed out, after two minutes, unless
+		// there is no PXE.
+		args:  ovmfArgs(false, pxeIPv4, pxeIPv6),
+		code:  "/usr/share/OVMF/OVMF_CODE_4M.fd",
+		vars:  "/usr/share/OVMF/OVMF_VARS_4M.fd",
+		noROM: true,
+	},
+	UEFIIA32: {
+		name: "uefi-ia32",
+		// Debian has no build without Secure Boot; without keys it is off.
+		args:  ovmfArgs(true, pxeIPv6),
+		code:  "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd",
+		vars:  "/usr/share/OVMF/OVMF32_VARS_4M.fd",
+		noROM: true,
+	},
 	UEFIARM64: aavmf,
+}
+
+// What OVMF can be told to leave out.
+const (
+	pxeIPv4 = "IPv4PXESupport"
+	pxeIPv6 = "IPv6PXESupport"
+)
+
+// ovmfArgs returns QEMU's arguments for OVMF. Builds that can do Secure Boot insist
+// on system management mode, and on flash that can be written to in that mode only.
+func ovmfArgs(secure bool, without ...string) []string {
+	args := []string{"-machine", "q35" + noScreen, "-boot", "strict=on"}
+	if secure {
+		args = []string{
+			"-machine", "q35,smm=on" + noScreen, "-boot", "strict=on",
+			"-global", "driver=cfi.pflash01,property=secure,value=on",
+		}
+	}
+	for _, name := range without {
+		args = append(args, "-fw_cfg", "name=opt/org.tianocore/"+name+",string=no")
+	}
+	return args
 }
 
 // String is the name of the firmware as it appears in messages.
