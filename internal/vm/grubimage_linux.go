@@ -24,7 +24,7 @@ var (
 
 // grubModules are in the image itself, so that it loads none over the network: what
 // the menus use, and the network.
-const grubModules = "all_video boot configfile echo efinet gzio halt http linux net normal probe reboot regexp search serial sleep terminal test tftp true"
+const grubModules = "all_video boot configfile echo chain efinet gzio halt http linux net normal probe reboot regexp search serial sleep terminal test tftp true"
 
 // grubPrefix is where the image looks for its configuration: on the TFTP server that
 // it came from.

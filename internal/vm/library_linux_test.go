@@ -2,8 +2,10 @@ package vm
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -21,19 +23,26 @@ type library struct {
 	said []pxe.Event
 }
 
-// startLibrary serves on the segment until the test ends. Of srv it sets the network
-// and the sink of events; with httpOff nothing is served by HTTP.
+// startLibrary serves on the segment until the test ends. Of srv it sets the network,
+// unless that is there, and listens to the events before OnEvent does; with httpOff
+// nothing is served by HTTP.
 func startLibrary(t *testing.T, ctx context.Context, s *segment, srv *pxe.Server, httpOff bool) *library {
 	t.Helper()
 	l := &library{Server: srv}
-	srv.Networks = []pxe.Network{{
-		Interface: s.Interface(), Addr: s.Addr(), Mode: dhcp.Full,
-		Leases: &dhcp.Pool{First: netip.MustParseAddr("192.0.2.100"), Last: netip.MustParseAddr("192.0.2.199")},
-	}}
+	if srv.Networks == nil {
+		srv.Networks = []pxe.Network{{
+			Interface: s.Interface(), Addr: s.Addr(), Mode: dhcp.Full,
+			Leases: &dhcp.Pool{First: netip.MustParseAddr("192.0.2.100"), Last: netip.MustParseAddr("192.0.2.199")},
+		}}
+	}
+	next := srv.OnEvent
 	srv.OnEvent = func(e pxe.Event) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.said = append(l.said, e)
+		if next != nil {
+			next(e)
+		}
 	}
 	sockets, err := srv.Listen(ctx)
 	require.NoError(t, err)
@@ -59,4 +68,15 @@ func (l *library) events(t *testing.T) []pxe.Event {
 		require.Equal(t, "02:00:00:00:00:01", e.Machine.String(), "%v", e)
 	}
 	return slices.Clone(l.said)
+}
+
+// String is what was said so far, an event a line.
+func (l *library) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	for _, e := range l.said {
+		fmt.Fprintln(&b, e)
+	}
+	return b.String()
 }
