@@ -1,9 +1,8 @@
 package vm
 
 import (
-	"context"
+	"cmp"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -31,12 +30,10 @@ func MissingARM64() string {
 	if line := missing([]requirement{
 		{pkg: "qemu-system-arm", program: aavmf.program},
 		{pkg: "qemu-efi-aarch64", file: aavmf.code},
-		{pkg: "grub-common", program: "grub-mkimage"},
-		{pkg: "kmod", program: "depmod"}, // foreign.sh
 	}); line != "" {
 		return line
 	}
-	return ARM64Kernel.Missing()
+	return cmp.Or(GRUBARM64.Missing(), ARM64Kernel.Missing())
 }
 
 // foreignPrograms finds the programs of the initramfs in the unpacked packages below
@@ -77,19 +74,4 @@ func interpreterOf(program string) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// ARM64GRUB makes a GRUB for arm64 firmware in the file name: one that reads
-// grub/grub.cfg from the TFTP server it came from, and files by TFTP and HTTP.
-func ARM64GRUB(ctx context.Context, name string) error {
-	if line := MissingARM64(); line != "" {
-		return errors.New(line)
-	}
-	foreign, err := foreignDir()
-	if err != nil {
-		return err
-	}
-	return run(ctx, "grub-mkimage", "-O", "arm64-efi", "-d", filepath.Join(foreign, "arm64/usr/lib/grub/arm64-efi"),
-		"-p", "(tftp)/grub", "-o", name,
-		"efinet", "net", "tftp", "http", "normal", "configfile", "linux", "echo", "test", "sleep", "halt", "reboot", "regexp")
 }

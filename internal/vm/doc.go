@@ -5,8 +5,8 @@
 //
 // # What is real and what is not
 //
-// Real: the firmware (SeaBIOS with iPXE's option ROM, OVMF), the boot loaders
-// (Debian's pxelinux and iPXE), the kernel, and in the initramfs the very
+// Real: the firmware (SeaBIOS with iPXE's option ROM, OVMF, AAVMF), the boot loaders
+// (Debian's pxelinux, iPXE and GRUB), the kernel, and in the initramfs the very
 // programs that SystemRescue uses: klibc's ipconfig and nfsmount, curl and nbd-client.
 // The firmware, the loader, the initramfs and the kernel each speak DHCP, TFTP, HTTP,
 // NBD or NFS for themselves, with nothing of this library on the client's side.
@@ -23,6 +23,9 @@
 // prove that SystemRescue's own release boots, that vendors' firmware behaves as
 // QEMU's does, or anything about speed: the processor is emulated.
 //
+// On arm64 busybox stands in for curl ([ARM64Kernel]), and the boot sector of a
+// machine's local disk ([BIOSDisk]) only says that it was started.
+//
 // Debian's live-boot and dracut are booted with initial RAM disks that Debian's own
 // programs make ([BuildLiveImages]); there only the root file system is ours, and
 // guest/liveinit.sh speaks for it.
@@ -38,5 +41,7 @@
 // [EnterNamespace] runs the calling program again in a network namespace of its
 // own; [NewNetwork] makes a bridge there; [BuildMedium] makes the ISO image, once,
 // out of Debian packages; [Machine] is what boots; [Start] runs the server under
-// test, [Ganesha] an NFS server. [Missing] says which packages are to be installed first.
+// test, [Ganesha] an NFS server. A [Peer] is another host, as the relay agent of
+// [NewRelayed]. [Missing] says which packages are to be installed first; foreign.sh
+// unpacks those of other processors and kernels ([Kernel.Missing]).
 package vm

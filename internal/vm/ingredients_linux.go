@@ -89,13 +89,9 @@ func findIngredients(kernel Kernel) (*ingredients, error) {
 	if line := kernel.Missing(); line != "" {
 		return nil, errors.New(line)
 	}
-	root := "/"
-	if row.foreign != "" {
-		foreign, err := foreignDir()
-		if err != nil {
-			return nil, err
-		}
-		root = filepath.Join(foreign, row.foreign)
+	root, err := foreignRoot(row.foreign)
+	if err != nil {
+		return nil, err
 	}
 	kernels, err := filepath.Glob(filepath.Join(root, row.pattern))
 	if err != nil {

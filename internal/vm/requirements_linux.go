@@ -47,27 +47,32 @@ func requirements() []requirement {
 	}
 }
 
-// foreignDir is where foreign.sh puts packages that cannot be installed here.
-func foreignDir() (string, error) {
+// needForeign is what [Missing] and its kin say when foreign.sh has not been run.
+const needForeign = "virtual machines need packages that are not installed, but unpacked: internal/vm/foreign.sh"
+
+// foreignRoot is the directory in which the packages of an architecture, as Debian
+// names it, were unpacked by foreign.sh; "/" for "".
+func foreignRoot(arch string) (string, error) {
+	if arch == "" {
+		return "/", nil
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("vm: cache: %w", err)
 	}
-	return filepath.Join(cache, "pxekit-vm", "foreign"), nil
+	return filepath.Join(cache, "pxekit-vm/foreign", arch), nil
 }
 
 // Missing says in one line what must be there before a medium for the kernel can be
 // made; "" if nothing is missing.
 func (k Kernel) Missing() string {
 	line := Missing()
-	if line == "" && kernelRows()[k].foreign != "" {
-		dir, err := foreignDir()
-		if err != nil {
-			return err.Error()
-		}
-		if _, err := os.Stat(filepath.Join(dir, "packages")); err != nil {
-			return "virtual machines with this kernel need packages that are not installed: run internal/vm/foreign.sh"
-		}
+	root, err := foreignRoot(kernelRows()[k].foreign)
+	if err != nil {
+		return err.Error()
+	}
+	if _, err := os.Stat(root); line == "" && err != nil {
+		return needForeign
 	}
 	return line
 }
