@@ -43,7 +43,8 @@ type NIC struct {
 	Network *Network
 	// HardwareAddr must be given, and be unique on its network.
 	HardwareAddr net.HardwareAddr
-	// Model is QEMU's name of the device; empty is "virtio-net-pci".
+	// Model is QEMU's name of the device; empty is "virtio-net-pci". Others always
+	// have iPXE's option ROM: UEFI firmware has no driver for them.
 	Model string
 }
 
@@ -134,7 +135,7 @@ func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
 		if m.Firmware != Direct {
 			device += fmt.Sprintf(",bootindex=%d", i)
 		}
-		if row.noROM {
+		if row.noROM && (nic.Model == "" || m.Firmware == Direct) {
 			device += ",romfile="
 		}
 		args = append(args,

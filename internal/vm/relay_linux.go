@@ -67,6 +67,9 @@ func (r *Relayed) start(ctx context.Context, relay netip.Prefix, upstream *Netwo
 	return err
 }
 
+// Log is what the relay agent said of the messages that it passed on.
+func (r *Relayed) Log() *Transcript { return r.agent.Stderr }
+
 // MissingRelay says in one line what a relay agent needs beyond what machines need;
 // "" if nothing is missing.
 func MissingRelay() string {
