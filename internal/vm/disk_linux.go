@@ -49,7 +49,8 @@ func BIOSDisk(dir string) (string, error) {
 }
 
 // UEFIDisk is [BIOSDisk] for 64-bit UEFI on x86: what it boots is a GRUB, where
-// firmware looks for the boot program of a disk that nobody has set up.
+// firmware looks for the boot program of a disk that nobody has set up. It needs
+// what [GRUBx64] does.
 func UEFIDisk(ctx context.Context, dir string) (string, error) {
 	t := &tree{dir: filepath.Join(dir, "uefi-disk")}
 	t.mkdir("EFI/BOOT")
@@ -62,14 +63,6 @@ func UEFIDisk(ctx context.Context, dir string) (string, error) {
 	}
 	return t.dir, run(ctx, "grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c", config,
 		"-o", filepath.Join(t.dir, "EFI/BOOT/BOOTX64.EFI"), "normal", "echo", "sleep")
-}
-
-// missingUEFIDisk says what UEFIDisk needs beyond what machines need.
-func missingUEFIDisk() string {
-	return missing([]requirement{
-		{pkg: "grub-common", program: "grub-mkimage"},
-		{pkg: "grub-efi-amd64-bin", file: "/usr/lib/grub/x86_64-efi/echo.mod"},
-	})
 }
 
 // diskArguments plug a disk into a machine, in the given place of its boot order.
