@@ -67,11 +67,12 @@ func foreignRoot(arch string) (string, error) {
 // made; "" if nothing is missing.
 func (k Kernel) Missing() string {
 	line := Missing()
-	root, err := foreignRoot(kernelRows()[k].foreign)
+	row := kernelRows()[k]
+	root, err := foreignRoot(row.foreign)
 	if err != nil {
 		return err.Error()
 	}
-	if _, err := os.Stat(root); line == "" && err != nil {
+	if line == "" && !(requirement{file: filepath.Join(root, row.pattern)}).present() {
 		return needForeign
 	}
 	return line
