@@ -61,20 +61,30 @@ func TestServerLifecycle(t *testing.T) {
 		"DHCP": func(s pxe.Sockets) { s.DHCP.(*watchedConn).PacketConn.Close() },
 		"TFTP": func(s pxe.Sockets) { s.TFTP.(*watchedConn).PacketConn.Close() },
 		"HTTP": func(s pxe.Sockets) { s.HTTP.(*watchedListener).Listener.Close() },
+		"PXE":  func(s pxe.Sockets) { s.PXE.(*watchedConn).PacketConn.Close() },
 	} {
 		t.Run(name+" breaks", func(t *testing.T) {
 			lifecycletest.Test(t, func(t testing.TB) lifecycletest.Subject {
 				srv := onLoopback()
+				want := int32(3)
+				if name == "PXE" {
+					srv.Networks[0].Mode, srv.Networks[0].Leases = dhcp.Proxy, nil
+					srv.PXEAddr = "127.0.0.1:0"
+					want++
+				}
 				sockets, err := srv.Listen(context.Background())
 				require.NoError(t, err)
 				var closed atomic.Int32
+				if sockets.PXE != nil {
+					sockets.PXE = &watchedConn{PacketConn: sockets.PXE, closed: &closed}
+				}
 				sockets.DHCP = &watchedConn{PacketConn: sockets.DHCP, closed: &closed}
 				sockets.TFTP = &watchedConn{PacketConn: sockets.TFTP, closed: &closed}
 				sockets.HTTP = &watchedListener{Listener: sockets.HTTP, closed: &closed}
 				return lifecycletest.Subject{
 					Serve:    func() error { return srv.Serve(sockets) },
 					Shutdown: srv.Shutdown, Close: srv.Close,
-					Closed: func() bool { return closed.Load() == 3 },
+					Closed: func() bool { return closed.Load() == want },
 					Fail:   func() { broken(sockets) }, FailName: name,
 				}
 			})
