@@ -36,6 +36,7 @@ var diskCases = []diskCase{
 	{name: "bios-once-disturbed", firmware: BIOS, once: true, disturbed: true, missing: MissingDuplication},
 	{name: "bios-ipxe", firmware: BIOS},
 	{name: "bios-pxelinux", firmware: BIOS, loader: dhcp.FamilyPXELinux},
+	{name: "uefi-x64-ipxe", firmware: UEFIx64, missing: GRUBx64.Missing},
 	{name: "uefi-x64-grub", firmware: UEFIx64, loader: dhcp.FamilyGRUB, missing: GRUBx64.Missing},
 }
 

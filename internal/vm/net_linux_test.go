@@ -151,7 +151,7 @@ func bootTwoSubnets(t *testing.T, ctx context.Context) {
 	require.NoError(t, err)
 	_, err = conn.WriteTo(discover.ToBytes(), &net.UDPAddr{IP: net.IPv4(203, 0, 113, 255), Port: 67})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return l.Drops()["dhcp: not-for-us"] == 1 }, bootLimit, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return l.Drops()["dhcp: not-for-us"] > 0 }, bootLimit, 10*time.Millisecond)
 
 	both.Wait()
 	checkIgnored(t, l, "02:00:00:00:00:03")

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Network is a segment: a bridge, with the server's address on it, to which
@@ -105,16 +106,35 @@ func (n *Network) tap(ctx context.Context) (string, error) {
 }
 
 // cable makes a port of the bridge whose other end is the interface peer in the
-// network namespace of the process pid. It goes when the other end does.
-func (n *Network) cable(ctx context.Context, peer string, pid int) error {
+// network namespace of the process pid, and returns its name. It goes when the other
+// end does.
+func (n *Network) cable(ctx context.Context, peer string, pid int) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	name := fmt.Sprintf("%sv%d", n.bridge, n.next)
 	if err := ip(ctx, fmt.Sprintf("link add %s type veth peer name %s netns %d", name, peer, pid)); err != nil {
-		return err
+		return "", err
 	}
 	n.next++
-	return ip(ctx, fmt.Sprintf("link set %s master %s up", name, n.bridge))
+	return name, ip(ctx, fmt.Sprintf("link set %s master %s up", name, n.bridge))
+}
+
+// awaitForwarding waits until a port passes packets on: the bridge hears that both
+// ends of a cable are up with a delay of up to a second.
+func awaitForwarding(ctx context.Context, port string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		out, err := exec.CommandContext(ctx, "ip", "-d", "link", "show", "dev", port).Output()
+		if err == nil && strings.Contains(string(out), "bridge_slave state forwarding") {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("vm: bridge port %s does not pass packets on: %w", port, errors.Join(err, ctx.Err()))
+		}
+	}
 }
 
 // Close takes the bridge and its taps away. Stop the machines first.

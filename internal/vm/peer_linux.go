@@ -47,7 +47,8 @@ func NewPeer(ctx context.Context) (*Peer, error) {
 // unless that is zero, and returns its name.
 func (p *Peer) Plug(ctx context.Context, n *Network, addr netip.Prefix) (string, error) {
 	name := fmt.Sprintf("eth%d", len(p.cables))
-	if err := n.cable(ctx, name, p.holder.Process.Pid); err != nil {
+	port, err := n.cable(ctx, name, p.holder.Process.Pid)
+	if err != nil {
 		return "", err
 	}
 	p.cables = append(p.cables, name)
@@ -55,7 +56,11 @@ func (p *Peer) Plug(ctx context.Context, n *Network, addr netip.Prefix) (string,
 	if addr.IsValid() {
 		errs = append(errs, p.run(ctx, "ip", "addr", "add", addr.String(), "dev", name))
 	}
-	return name, errors.Join(append(errs, p.run(ctx, "ip", "link", "set", name, "up"))...)
+	errs = append(errs, p.run(ctx, "ip", "link", "set", name, "up"))
+	if err := errors.Join(errs...); err != nil {
+		return "", err
+	}
+	return name, awaitForwarding(ctx, port)
 }
 
 // Do calls f on a thread of the host's: sockets that f itself opens, and does not
