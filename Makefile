@@ -32,6 +32,7 @@ deps: ## install the Debian packages of the virtual-machine tests (root)
 	if [ -n "$$missing" ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+	@sh internal/vm/foreign.sh # and what the ARM64 machine is made of
 
 test: lint cross ## everything: linters, every test with -race, each VM boot once
 	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v /internal/vm)

@@ -26,7 +26,8 @@ type BootOnce struct {
 	// Once decides what a marked machine boots that one time.
 	Once Booter
 	// Otherwise decides for all others, and for the same machine afterwards. Nil:
-	// there is nothing to boot from us, so that a machine goes on to its local disk.
+	// there is nothing to boot from us, and a machine goes on to its local disk when
+	// its firmware has given up asking; [LocalDisk] sends it there at once.
 	Otherwise Booter
 	// Marks keeps the marks. Nil: memory; a mark ends with the process then.
 	Marks MarkStore

@@ -199,6 +199,24 @@ func TestAMachineIsNotGivenWhatCannotBeClaimed(t *testing.T) {
 	}
 }
 
+func TestAMachineIsSentOnToItsLocalDisk(t *testing.T) {
+	for _, firmware := range []pxetest.Firmware{pxetest.BIOSPXE, pxetest.IPXEROM, pxetest.UEFIx64, pxetest.UEFIx64HTTP} {
+		var events recorder
+		srv, once := onceServer(&events)
+		once.Otherwise = pxe.LocalDisk{}
+		on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+			machine := segment.Machine("02:00:00:00:00:01", firmware)
+			require.NoError(t, once.Mark(t.Context(), machine.HardwareAddr, time.Time{}))
+			boot, err := machine.Boot(t.Context())
+			require.NoError(t, err, firmware)
+			require.False(t, boot.Local)
+			boot, err = machine.Boot(t.Context())
+			require.NoError(t, err, firmware)
+			require.True(t, boot.Local, firmware)
+		})
+	}
+}
+
 func TestBootOnceNeedsSomethingToBoot(t *testing.T) {
 	srv := onLoopback()
 	srv.Booter = &pxe.BootOnce{}

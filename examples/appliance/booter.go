@@ -27,7 +27,7 @@ func (o *options) newBooter(ctx context.Context, system pxe.SystemRescue) (pxe.B
 	}
 	once := &pxe.BootOnce{Once: booter, Otherwise: pxe.BooterFunc(func(ctx context.Context, m *pxe.Machine) (*bootcfg.Menu, error) {
 		if slices.ContainsFunc(o.bootOnce, func(hw net.HardwareAddr) bool { return bytes.Equal(hw, m.HardwareAddr) }) {
-			return nil, nil // it goes on to its local disk
+			return pxe.LocalDisk{}.Boot(ctx, m)
 		}
 		return booter.Boot(ctx, m)
 	})}
