@@ -71,6 +71,7 @@ func TestAMarkedMachineBootsExactlyOnce(t *testing.T) {
 					boot, err := machine.Boot(t.Context())
 					require.NoError(t, err)
 					require.True(t, boot.Root.Verified)
+					synctest.Wait() // the server has written all before it has noted all
 					_, marked, err := once.Marked(t.Context(), machine.HardwareAddr)
 					require.NoError(t, err)
 					require.False(t, marked, "used up")

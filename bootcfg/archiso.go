@@ -2,6 +2,7 @@ package bootcfg
 
 import (
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -18,11 +19,14 @@ type Archiso struct {
 	// BaseDir is the directory on the medium below which everything lies,
 	// without slashes at its ends. Empty: "arch".
 	BaseDir string
+	// Arch is the processor, as uname -m says it in the initramfs and the medium's
+	// directories are called: "aarch64", for example. Empty: "x86_64".
+	Arch string
 	// Kernel is the name of the kernel; empty: boot/x86_64/vmlinuz-linux in
-	// BaseDir.
+	// BaseDir, with the Arch in it.
 	Kernel string
 	// Initrds are the names of the initrds, microcode first; nil:
-	// boot/x86_64/initramfs-linux.img in BaseDir.
+	// boot/x86_64/initramfs-linux.img in BaseDir, with the Arch in it.
 	Initrds []string
 	// Timeout is how long the menu waits for a key. Zero: ten seconds; negative:
 	// for ever.
@@ -120,16 +124,19 @@ func (a *Archiso) entry(root *url.URL) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	stage := a.stage()
+	stage, arch := a.stage(), orElse(a.Arch, "x86_64")
+	if f := checkFileName(arch); f != (flaw{}) || strings.Contains(arch, "/") {
+		return Entry{}, &ValueError{Where: "Archiso: Arch", Value: arch, Problem: "is no name of a processor", Remedy: "use what uname -m says, as aarch64"}
+	}
 	initrds := a.Initrds
 	if initrds == nil {
-		initrds = []string{stage.baseDir + "/boot/x86_64/initramfs-linux.img"}
+		initrds = []string{stage.baseDir + "/boot/" + arch + "/initramfs-linux.img"}
 	}
-	image := stage.baseDir + "/x86_64/airootfs.sfs"
+	image := stage.baseDir + "/" + arch + "/airootfs.sfs"
 	if a.EROFS {
-		image = stage.baseDir + "/x86_64/airootfs.erofs"
+		image = stage.baseDir + "/" + arch + "/airootfs.erofs"
 	}
-	return Entry{Kernel: orElse(a.Kernel, stage.baseDir+"/boot/x86_64/vmlinuz-linux"), Initrds: initrds,
+	return Entry{Kernel: orElse(a.Kernel, stage.baseDir+"/boot/"+arch+"/vmlinuz-linux"), Initrds: initrds,
 		Params: params, AnyInterface: a.AnyInterface, RootFiles: stage.rootFiles(root, image)}, nil
 }
 
@@ -141,7 +148,7 @@ func (a *Archiso) refuse(key string) flaw {
 	case "cms_verify":
 		return elsewhere("set CMSVerify")
 	case "arch":
-		return flaw{"makes the initramfs look for another machine's files", "remove it: the media are for x86_64"}
+		return flaw{"makes the initramfs look for another machine's files", "remove it; set Arch to name the medium's directories"}
 	}
 	return a.stage().refuse(key)
 }

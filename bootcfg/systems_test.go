@@ -226,3 +226,15 @@ func TestSystemsTaint(t *testing.T) {
 		}
 	}
 }
+
+func TestArchisoOfAnotherProcessor(t *testing.T) {
+	menu, err := Archiso{Arch: "aarch64"}.Menu(&url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"})
+	require.NoError(t, err)
+	require.Equal(t, "arch/boot/aarch64/vmlinuz-linux", menu.Entries[0].Kernel)
+	require.Equal(t, []string{"arch/boot/aarch64/initramfs-linux.img"}, menu.Entries[0].Initrds)
+	require.Contains(t, menu.Entries[0].RootFiles, "arch/aarch64/airootfs.sfs")
+	for _, arch := range []string{"../x", "a/b", "."} {
+		_, err = Archiso{Arch: arch}.Menu(&url.URL{Scheme: "http", Host: "192.0.2.1", Path: "/"})
+		require.ErrorContains(t, err, "uname -m", arch)
+	}
+}

@@ -1,9 +1,7 @@
 package vm
 
 import (
-	"context"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +9,6 @@ import (
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
-	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/rootfs"
 )
 
@@ -66,22 +63,10 @@ func TestARM64(t *testing.T) {
 }
 
 // arm64Archiso boots the medium as an archiso of that architecture, whose hooks look
-// below the machine's own name for it; pxe.Archiso knows that of x86 only.
+// below the machine's own name for it.
 func arm64Archiso(medium *Medium) pxe.Booter {
-	system := pxe.Archiso{
-		BaseDir: BaseDir, Kernel: medium.KernelFile, Initrds: medium.InitrdFiles, Checksum: true,
+	return pxe.Archiso{
+		BaseDir: BaseDir, Arch: "aarch64", Kernel: medium.KernelFile, Initrds: medium.InitrdFiles, Checksum: true,
 		Extra: []string{"console=ttyAMA0", "quiet"}, Timeout: time.Second,
 	}
-	return pxe.BooterFunc(func(ctx context.Context, m *pxe.Machine) (*bootcfg.Menu, error) {
-		menu, err := system.Boot(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		for i := range menu.Entries {
-			if len(menu.Entries[i].RootFiles) > 0 {
-				menu.Entries[i].RootFiles = slices.Clone(medium.RootFiles)
-			}
-		}
-		return menu, nil
-	})
 }
