@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
@@ -12,14 +13,9 @@ import (
 	"github.com/pxekit/pxe/rootfs"
 )
 
-// TestARM64 boots a 64-bit ARM machine: its firmware's own PXE client, GRUB by TFTP,
+// bootARM64 boots a 64-bit ARM machine: its firmware's own PXE client, GRUB by TFTP,
 // Debian's arm64 kernel by HTTP, and a root file system of that architecture.
-func TestARM64(t *testing.T) {
-	if namespaceError != nil {
-		t.Skip(namespaceError)
-	}
-	need(t, MissingARM64())
-	ctx := deadline(t)
+func bootARM64(t *testing.T, ctx context.Context) time.Duration {
 	s := newSegment(t, ctx)
 	medium, err := BuildMediumFor(ctx, "", ARM64Kernel)
 	require.NoError(t, err)
@@ -43,7 +39,9 @@ func TestARM64(t *testing.T) {
 	line := see(t, ctx, m, `PXEKIT cmdline (.*)`)[1]
 	require.Contains(t, line, "archiso_http_srv=http://192.0.2.1/~")
 	require.Contains(t, line, "BOOTIF=01-02-00-00-00-00-01")
-	require.Equal(t, medium.Content, see(t, ctx, m, `PXEKIT root-content ok (\S+)`)[1])
+	checked, match, err := m.Console.WaitFor(ctx, `PXEKIT root-content ok (\S+)`)
+	require.NoError(t, err)
+	require.Equal(t, medium.Content, match[1])
 	require.Equal(t, address, see(t, ctx, m, `PXEKIT os-ip (\S+)`)[1])
 	see(t, ctx, m, `PXEKIT up`)
 
@@ -60,6 +58,7 @@ func TestARM64(t *testing.T) {
 	for _, name := range medium.RootFiles {
 		require.Contains(t, got[pxe.StageRoot], "http "+name)
 	}
+	return checked.At
 }
 
 // arm64Archiso boots the medium as an archiso of that architecture, whose hooks look

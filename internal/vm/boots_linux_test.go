@@ -31,7 +31,7 @@ type bootRow struct {
 }
 
 // bootPackages are the Debian packages whose versions matter for a boot.
-const bootPackages = "qemu-system-x86 ovmf ovmf-ia32 ipxe-qemu ipxe pxelinux shim-signed grub-efi-amd64-signed grub-efi-amd64-bin grub-efi-ia32-bin linux-image-cloud-amd64 dnsmasq-base"
+const bootPackages = "qemu-system-x86 ovmf ovmf-ia32 ipxe-qemu ipxe pxelinux shim-signed grub-efi-amd64-signed grub-efi-amd64-bin grub-efi-ia32-bin linux-image-cloud-amd64 dnsmasq-base qemu-system-arm qemu-efi-aarch64 isc-dhcp-relay"
 
 const bootsHead = `# What was booted
 
@@ -42,14 +42,30 @@ everything else) that booted from a server of this library to its root file syst
 HTTP. The seconds are from power-on until the root file system was mounted and every file
 in it read and compared; they include the menu's waiting time. With DHCP "full" the
 server gives the addresses; with "proxy" a dnsmasq does, and the server is proxyDHCP
-beside it. internal/vm/doc.go says what such a boot proves and what not.
+beside it. For GRUB that dnsmasq names this server as the next one
+(dhcp-option=option:server-ip-address,ADDRESS). internal/vm/doc.go says what such a boot proves and what not.
 
 | firmware | DHCP | chain | boot loaders, in order | kernel by | s |
 |---|---|---|---|---|---:|
 `
 
+// arrangedRow is an arrangement that passed.
+type arrangedRow struct {
+	arrangement
+	took time.Duration
+}
+
+const arrangedHead = `
+Other circumstances, with this server as the only one. The seconds are until the root
+file system was checked, or the local disk had started, of the slower one where there
+are two machines, and together where one boots twice.
+
+| firmware | circumstances | s |
+|---|---|---:|
+`
+
 // writeBoots writes docs/boots.md.
-func writeBoots(t *testing.T, rows []bootRow) {
+func writeBoots(t *testing.T, rows []bootRow, arranged []arrangedRow) {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, bootsHead, time.Now().UTC().Format(time.DateOnly))
@@ -62,6 +78,10 @@ func writeBoots(t *testing.T, rows []bootRow) {
 			loaders = "none: iPXE is in the ROM"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.0f |\n", r.firmware, mode, r.name, loaders, r.kernel, r.took.Seconds())
+	}
+	b.WriteString(arrangedHead)
+	for _, r := range arranged {
+		fmt.Fprintf(&b, "| %s | %s | %.0f |\n", r.firmware, r.what, r.took.Seconds())
 	}
 	b.WriteString("\nVersions of the Debian packages:\n\n")
 	for _, pkg := range strings.Fields(bootPackages) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
-	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
 )
 
@@ -40,45 +39,49 @@ var diskCases = []diskCase{
 	{name: "uefi-x64-grub", firmware: UEFIx64, loader: dhcp.FamilyGRUB, missing: GRUBx64.Missing},
 }
 
-// TestLocalDisk boots machines from their local disk, by the menu or by telling them
-// nothing after a boot over the network.
-func TestLocalDisk(t *testing.T) {
-	if namespaceError != nil {
-		t.Skip(namespaceError)
-	}
+// diskArrangements are the cases as the matrix runs them.
+func diskArrangements() []arrangement {
+	var all []arrangement
 	for _, c := range diskCases {
-		t.Run(c.name, func(t *testing.T) {
-			if c.missing != nil {
-				need(t, c.missing())
-			}
-			ctx := deadline(t)
-			s := newSegment(t, ctx)
-			machine := Machine{Firmware: c.firmware, NICs: []NIC{s.nic(1)}, Disk: localDiskFor(t, ctx, c.firmware)}
-			srv := rescueServer(t, s.medium)
-			srv.Networks = []pxe.Network{s.network()}
-			srv.Loader = c.loader
-			if c.loader == dhcp.FamilyGRUB {
-				srv.Files = withGRUB(t, ctx, s.medium)
-			}
-			if c.once {
-				bootOnceThenDisk(t, ctx, s, c, srv, machine)
-				return
-			}
-			srv.Booter = pxe.BooterFunc(func(context.Context, *pxe.Machine) (*bootcfg.Menu, error) {
-				return &bootcfg.Menu{Entries: []bootcfg.Entry{{Name: "disk", Local: true}}}, nil
-			})
-			l := serveLibrary(t, ctx, srv, nil)
-			see(t, ctx, s.boot(t, ctx, machine), localDisk)
-			require.True(t, slices.ContainsFunc(l.events(t), func(e pxe.Event) bool {
-				return e.Stage == pxe.StageConfig && e.Done && e.Err == nil
-			}), "it was by the menu")
-		})
+		what := "the local disk, by the menu"
+		if c.once {
+			what = "once over the network, then the local disk"
+		}
+		if c.disturbed {
+			what += ", with packets that come twice and out of order"
+		}
+		all = append(all, arrangement{name: c.name, what: what, firmware: c.firmware, missing: c.missing, boot: c.boot})
 	}
+	return all
+}
+
+// boot boots a machine from its local disk, by the menu or by telling it nothing
+// after a boot over the network.
+func (c diskCase) boot(t *testing.T, ctx context.Context) time.Duration {
+	s := newSegment(t, ctx)
+	machine := Machine{Firmware: c.firmware, NICs: []NIC{s.nic(1)}, Disk: localDiskFor(t, ctx, c.firmware)}
+	srv := rescueServer(t, s.medium)
+	srv.Networks = []pxe.Network{s.network()}
+	srv.Loader = c.loader
+	if c.loader == dhcp.FamilyGRUB {
+		srv.Files = withGRUB(t, ctx, s.medium)
+	}
+	if c.once {
+		return bootOnceThenDisk(t, ctx, s, c, srv, machine)
+	}
+	srv.Booter = pxe.LocalDisk{}
+	l := serveLibrary(t, ctx, srv, nil)
+	line, _, err := s.boot(t, ctx, machine).Console.WaitFor(ctx, localDisk)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(l.events(t), func(e pxe.Event) bool {
+		return e.Stage == pxe.StageConfig && e.Done && e.Err == nil
+	}), "it was by the menu")
+	return line.At
 }
 
 // bootOnceThenDisk boots the machine over the network, and switches it off and on
 // again: then the server has nothing for it.
-func bootOnceThenDisk(t *testing.T, ctx context.Context, s *segment, c diskCase, srv *pxe.Server, machine Machine) {
+func bootOnceThenDisk(t *testing.T, ctx context.Context, s *segment, c diskCase, srv *pxe.Server, machine Machine) time.Duration {
 	t.Helper()
 	hw := machine.NICs[0].HardwareAddr
 	once := &pxe.BootOnce{Once: srv.Booter}
@@ -92,19 +95,21 @@ func bootOnceThenDisk(t *testing.T, ctx context.Context, s *segment, c diskCase,
 	l := serveLibrary(t, ctx, srv, change)
 
 	first := s.boot(t, ctx, machine)
-	checkBooted(t, ctx, l, first, machine.NICs[0], "192.0.2.0/24", "192.0.2.1", s.medium.Content)
+	_, took := checkBooted(t, ctx, l, first, machine.NICs[0], "192.0.2.0/24", "192.0.2.1", s.medium.Content)
 	_, marked, err := once.Marked(ctx, hw)
 	require.NoError(t, err)
 	require.False(t, marked)
 	require.NoError(t, first.Stop())
 	before := len(l.of(""))
 
-	see(t, ctx, s.boot(t, ctx, machine), localDisk)
+	line, _, err := s.boot(t, ctx, machine).Console.WaitFor(ctx, localDisk)
+	require.NoError(t, err)
 	later := l.of("")[before:]
 	require.NotEmpty(t, later)
 	for _, e := range later {
 		require.NotContains(t, []pxe.Stage{pxe.StageLoader, pxe.StageConfig, pxe.StageKernel, pxe.StageInitrd, pxe.StageRoot}, e.Stage, "%v", e)
 	}
+	return took + line.At
 }
 
 // localDiskFor makes a disk that the firmware can boot.

@@ -5,8 +5,9 @@
 //
 // # What is real and what is not
 //
-// Real: the firmware (SeaBIOS with iPXE's option ROM, OVMF, AAVMF), the boot loaders
-// (Debian's pxelinux, iPXE and GRUB), the kernel, and in the initramfs the very
+// Real: the firmware (SeaBIOS with iPXE's option ROM, OVMF of 32 and 64 bits, Secure
+// Boot included, AAVMF), the boot loaders (Debian's pxelinux, iPXE, shim and GRUB),
+// the kernel, and in the initramfs the very
 // programs that SystemRescue uses: klibc's ipconfig and nfsmount, curl and nbd-client.
 // The firmware, the loader, the initramfs and the kernel each speak DHCP, TFTP, HTTP,
 // NBD or NFS for themselves, with nothing of this library on the client's side.
@@ -30,7 +31,8 @@
 // programs make ([BuildLiveImages]); there only the root file system is ours, and
 // guest/liveinit.sh speaks for it.
 //
-// Two things are arranged to save time. A router answers iPXE's router
+// Some things are arranged to save time. OVMF is told not to try what cannot succeed
+// (see [UEFIx64HTTP]). A router answers iPXE's router
 // solicitations (see [NewNetwork]): iPXE waits for its IPv6 configuration, too, and
 // without a router that takes twenty seconds. And the guest brings its interfaces
 // up before it calls ipconfig, which archiso does not do: on an interface that is

@@ -18,7 +18,7 @@ import (
 
 // hopeless matches the console lines after which a machine will not boot any more.
 // iPXE's error 00000001 is none: it is what a script ends with to go on to the disk.
-var hopeless = regexp.MustCompile(`^PXEKIT failed|Kernel panic|No bootable device|UEFI Interactive Shell|BdsDxe: No bootable option|Could not boot image: .*ipxe\.org/0?[1-9a-f]|Boot failed: |Entering emergency mode|Unable to find a (live file system|medium)`)
+var hopeless = regexp.MustCompile(`^PXEKIT failed|grub> |grub rescue> |Kernel panic|No bootable device|UEFI Interactive Shell|BdsDxe: No bootable option|Could not boot image: .*ipxe\.org/0?[1-9a-f]|Boot failed: |Entering emergency mode|Unable to find a (live file system|medium)`)
 
 // Machine describes a virtual machine.
 type Machine struct {

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,119 +21,6 @@ import (
 	"github.com/pxekit/pxe/rootfs"
 )
 
-// matrixCase is one chain of firmware and boot loaders.
-type matrixCase struct {
-	name     string
-	firmware Firmware
-	// flags are the appliance's, beyond what all have.
-	flags []string
-	// grub, if set, is an image that the server has under the name grubName.
-	grub     GRUBImage
-	grubName string
-	// library, if set, makes a server in place of the appliance, where its flags do
-	// not suffice; Files, Root, Booter and Networks are set by the test.
-	library func() *pxe.Server
-	needs   []requirement
-	// loaders are the files of boot loaders that the machine must have fetched, in
-	// this order; config is a pattern for the configuration that the last one read.
-	loaders []string
-	config  string
-	// kernelVia is how kernel and initramfs must have come.
-	kernelVia string
-	// says are patterns that must appear on the console before the system does.
-	says []string
-	// httpOnly blocks TFTP.
-	httpOnly bool
-	// fullOnly is for chains that are tried with our own addresses only.
-	fullOnly bool
-}
-
-var matrix = []matrixCase{
-	{
-		name: "bios-ipxe", firmware: BIOS, flags: []string{"-loader", "auto"},
-		config: `boot\.ipxe`, kernelVia: "http",
-	},
-	{
-		name: "bios-lpxelinux", firmware: BIOS, flags: []string{"-loader", "pxelinux"},
-		loaders: []string{"lpxelinux.0", "ldlinux.c32"},
-		config:  `pxelinux\.cfg/01-02-00-00-00-00-01`, kernelVia: "http",
-	},
-	{
-		// QEMU's ROM is an iPXE, which is taken for the plain ROM of a network card
-		// until it has the loader that such a ROM gets.
-		name: "bios-undionly", firmware: BIOS, library: untilUndionly, fullOnly: true,
-		needs:   []requirement{{pkg: "ipxe", file: "/usr/lib/ipxe/undionly.kpxe"}},
-		loaders: []string{"undionly.kpxe"},
-		config:  `boot\.ipxe`, kernelVia: "http",
-	},
-	{
-		name: "uefi-x64-ipxe", firmware: UEFIx64, flags: []string{"-loader", "auto"},
-		loaders: []string{"snponly.efi"},
-		config:  `boot\.ipxe`, kernelVia: "http",
-	},
-	{
-		name: "uefi-x64-http", firmware: UEFIx64HTTP, flags: []string{"-loader", "auto"}, httpOnly: true,
-		needs:   []requirement{{pkg: "nftables", program: "nft"}},
-		loaders: []string{"snponly.efi"},
-		config:  `boot\.ipxe`, kernelVia: "http",
-	},
-	{
-		// The appliance would choose the shim for it.
-		name: "uefi-x64-grub", firmware: UEFIx64, library: withGRUBx64, grub: GRUBx64, grubName: "grub-own.efi",
-		loaders: []string{"grub-own.efi"},
-		config:  `grub/grub\.cfg-.+`, kernelVia: "http",
-	},
-	{
-		name: "uefi-x64-shim-secureboot", firmware: UEFIx64SecureBoot,
-		// The kernel says whether Secure Boot is on, unless it is to be quiet.
-		flags: []string{"-loader", "grub", "-params", "console=ttyS0"},
-		needs: []requirement{
-			{pkg: "ovmf", file: firmwares[UEFIx64SecureBoot].vars},
-			{pkg: "shim-signed", file: "/usr/lib/shim/shimx64.efi.signed"},
-			{pkg: "grub-efi-amd64-signed", file: "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"},
-		},
-		loaders: []string{"shimx64.efi", "grubx64.efi"},
-		// Debian's signed GRUB asks for no other, and knows no HTTP.
-		config: `grub/grub\.cfg`, kernelVia: "tftp",
-		says: []string{`Secure boot enabled`},
-	},
-	{
-		name: "uefi-ia32-grub", firmware: UEFIIA32, fullOnly: true,
-		flags: []string{"-loader", "grub"}, grub: GRUBIA32, grubName: "grubia32.efi",
-		needs:   []requirement{{pkg: "ovmf-ia32", file: firmwares[UEFIIA32].code}},
-		loaders: []string{"grubia32.efi"},
-		config:  `grub/grub\.cfg-.+`, kernelVia: "http",
-	},
-}
-
-// untilUndionly is a server that takes every iPXE for a plain ROM until undionly.kpxe
-// was fetched. (From then on the user class alone breaks the loop.)
-func untilUndionly() *pxe.Server {
-	var fetched atomic.Bool
-	return &pxe.Server{
-		Loader: dhcp.FamilyIPXE,
-		Classify: func(_ *dhcp.Request, c dhcp.Client) dhcp.Client {
-			if c.Kind == dhcp.IPXE && !fetched.Load() {
-				c.Kind = dhcp.PXE
-			}
-			return c
-		},
-		OnEvent: func(e pxe.Event) {
-			if e.Name == "undionly.kpxe" && e.Done && !e.Aborted && e.Err == nil {
-				fetched.Store(true)
-			}
-		},
-	}
-}
-
-// withGRUBx64 is a server that has a GRUB of its own for x64.
-func withGRUBx64() *pxe.Server {
-	return &pxe.Server{Loaders: []dhcp.LoaderRow{{
-		Kind: dhcp.PXE, Arch: dhcp.ArchX64, Family: dhcp.FamilyGRUB, Names: []string{"grub-own.efi"},
-		Reason: "a test of GRUB without the shim",
-	}}}
-}
-
 // Addresses of the DHCP server that a proxy has beside it.
 var (
 	otherServer = netip.MustParseAddr("192.0.2.2")
@@ -144,14 +30,15 @@ var (
 
 // TestMatrix boots every firmware by every chain of boot loaders to a checked root
 // file system: once where the server gives the addresses, and once as proxyDHCP
-// beside a dnsmasq that does. A part of it is run by name, as in
-// -run TestMatrix/proxy/uefi.
+// beside a dnsmasq that does; then machines in other circumstances. A part of it is
+// run by name, as in -run TestMatrix/proxy/uefi or TestMatrix/net/relay.
 func TestMatrix(t *testing.T) {
 	if namespaceError != nil {
 		t.Skip(namespaceError)
 	}
 	appliance := buildAppliance(t)
 	var booted []bootRow
+	var arranged []arrangedRow
 	expected := 0
 	for _, mode := range []string{"full", "proxy"} {
 		t.Run(mode, func(t *testing.T) {
@@ -166,10 +53,40 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
-	if *update {
-		require.Len(t, booted, expected, "docs/boots.md is made from a run of the whole matrix that passed")
-		writeBoots(t, booted)
+	for _, group := range []struct {
+		name  string
+		cases []arrangement
+	}{{"arm64", arm64Cases}, {"net", netCases}, {"disk", diskArrangements()}} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, c := range group.cases {
+				expected++
+				t.Run(c.name, func(t *testing.T) {
+					if c.missing != nil {
+						need(t, c.missing())
+					}
+					arranged = append(arranged, arrangedRow{c, c.boot(t, deadline(t))})
+				})
+			}
+		})
 	}
+	if *update {
+		require.Equal(t, expected, len(booted)+len(arranged), "docs/boots.md is made from a run of the whole matrix that passed")
+		writeBoots(t, booted, arranged)
+	}
+}
+
+// arrangement is a machine, or several, in circumstances that take more than a line
+// of the table of chains. boot returns when it had come up.
+type arrangement struct {
+	name     string
+	what     string // for the table
+	firmware Firmware
+	missing  func() string // nil: nothing can be
+	boot     func(*testing.T, context.Context) time.Duration
+}
+
+var arm64Cases = []arrangement{
+	{name: "grub", what: "Debian's arm64 kernel, by GRUB", firmware: UEFIARM64, missing: MissingARM64, boot: bootARM64},
 }
 
 func (c matrixCase) boot(t *testing.T, appliance string, proxy bool) bootRow {
@@ -178,7 +95,7 @@ func (c matrixCase) boot(t *testing.T, appliance string, proxy bool) bootRow {
 	s := newSegment(t, ctx)
 	watch := watchDHCP(t, s)
 	if proxy {
-		startDnsmasq(t, ctx, s)
+		startDnsmasq(t, ctx, s, c.nextServer)
 	}
 	tftpPackets := func() string { return "0" }
 	if c.httpOnly {
@@ -210,7 +127,7 @@ func (c matrixCase) boot(t *testing.T, appliance string, proxy bool) bootRow {
 	require.Equal(t, "0", tftpPackets(), "TFTP was asked for")
 	events := server.events()
 	if proxy {
-		checkProxy(t, address, watch, events)
+		c.checkProxy(t, address, watch, events)
 	} else {
 		checkFull(t, address, watch, events)
 	}
@@ -242,24 +159,25 @@ func (c matrixCase) checkNeeds(t *testing.T, proxy bool) {
 
 // stages are the steps of the boot, in their order.
 func (c matrixCase) stages(proxy bool) []string {
-	stages := []string{stageDiscover, stageOffer}
-	if !proxy {
-		stages = append(stages, stageRequest, stageACK)
+	stages := []string{stageDiscover, stageOffer, stageRequest}
+	if !proxy || c.asks4011 {
+		stages = append(stages, stageACK)
 	}
 	if len(c.loaders) > 0 {
 		stages = append(stages, stageLoader)
 	}
-	stages = append(stages, stageConfig, stageKernel, stageInitrd)
-	if proxy { // leases are not ours
-		return append(stages, stageRoot)
-	}
-	return append(stages, stageLease, stageRoot, stageSystem)
+	return append(stages, stageConfig, stageKernel, stageInitrd, stageLease, stageRoot, stageSystem)
 }
 
-// startDnsmasq starts the DHCP server that gives the addresses.
-func startDnsmasq(t *testing.T, ctx context.Context, s *segment) {
+// startDnsmasq starts the DHCP server that gives the addresses, and may name ours as
+// the next server.
+func startDnsmasq(t *testing.T, ctx context.Context, s *segment, nextServer bool) {
 	t.Helper()
-	other, err := Dnsmasq{Network: s.Network, Addr: otherServer, First: otherFirst, Last: otherLast}.Start(ctx)
+	var options []string
+	if nextServer {
+		options = []string{"--dhcp-option=option:server-ip-address," + s.Addr().Addr().String()}
+	}
+	other, err := Dnsmasq{Network: s.Network, Addr: otherServer, First: otherFirst, Last: otherLast, Options: options}.Start(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, other.Close())
@@ -363,13 +281,15 @@ func checkFull(t *testing.T, address string, watch *dhcpWatch, events []event) {
 }
 
 // checkProxy wants the address to be the other server's, no lease to be ours, and
-// all that the machine fetched to be known as this machine's.
-func checkProxy(t *testing.T, address string, watch *dhcpWatch, events []event) {
+// all that happened to be known as this machine's and this boot's.
+func (c matrixCase) checkProxy(t *testing.T, address string, watch *dhcpWatch, events []event) {
 	t.Helper()
 	got := netip.MustParseAddr(address)
 	require.False(t, got.Less(otherFirst) || otherLast.Less(got), "%s is no address of dnsmasq's", got)
 	ours, _ := watch.by(netip.MustParseAddr("192.0.2.1"))
 	require.NotEmpty(t, ours)
+	asked := slices.ContainsFunc(ours, func(m dhcpSent) bool { return m.from.Port() == 4011 })
+	require.Equal(t, c.asks4011, asked, "whether it asked at port 4011")
 	for _, m := range ours {
 		require.Equal(t, "0.0.0.0", m.YourIPAddr.String(), m.Summary())
 		require.False(t, m.Options.Has(dhcpLeaseTime), m.Summary())
@@ -378,8 +298,7 @@ func checkProxy(t *testing.T, address string, watch *dhcpWatch, events []event) 
 	}
 	for _, e := range events {
 		require.Equal(t, events[0].Boot, e.Boot, "%+v", e)
-		require.NotContains(t, []string{stageLease, stageSystem}, e.Stage, "%+v", e)
-		if e.Via != "dhcp" {
+		if e.Via == "tftp" || e.Via == "http" || e.Stage == stageLease || e.Stage == stageSystem {
 			require.Equal(t, address, e.Addr, "%+v", e)
 		}
 	}

@@ -16,29 +16,22 @@ import (
 	"github.com/pxekit/pxe/dhcp"
 )
 
-// TestNet boots machines whose network is not one segment with one server and one
+// netCases are machines whose network is not one segment with one server and one
 // virtio card.
-func TestNet(t *testing.T) {
+var netCases = []arrangement{
+	{name: "relay", what: "behind a relay agent and router", firmware: BIOS, missing: MissingRelay, boot: bootRelayed},
+	{name: "two-subnets", what: "a machine on each of two interfaces, at the same time", firmware: BIOS, boot: bootTwoSubnets},
+	{name: "e1000-bios", what: "an e1000 card", firmware: BIOS, missing: FullKernel.Missing, boot: bootE1000(BIOS, "e1000")},
+	{name: "e1000e-uefi", what: "an e1000e card", firmware: UEFIx64, missing: FullKernel.Missing, boot: bootE1000(UEFIx64, "e1000e")},
+	{name: "second-nic", what: "the second of two cards", firmware: BIOS, boot: bootSecondNIC},
+}
+
+// TestSeveralAddresses asks a server that has several addresses on one interface.
+func TestSeveralAddresses(t *testing.T) {
 	if namespaceError != nil {
 		t.Skip(namespaceError)
 	}
-	for _, c := range []struct {
-		name    string
-		missing string
-		test    func(*testing.T, context.Context)
-	}{
-		{"relay", MissingRelay(), bootRelayed},
-		{"two-subnets", "", bootTwoSubnets},
-		{"e1000-bios", FullKernel.Missing(), bootE1000(BIOS, "e1000")},
-		{"e1000e-uefi", FullKernel.Missing(), bootE1000(UEFIx64, "e1000e")},
-		{"second-nic", "", bootSecondNIC},
-		{"several-addresses", "", askSeveralAddresses},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			need(t, c.missing)
-			c.test(t, deadline(t))
-		})
-	}
+	askSeveralAddresses(t, deadline(t))
 }
 
 // urls finds the hosts of the URLs that iPXE and the guest name on the console.
@@ -46,8 +39,8 @@ var urls = regexp.MustCompile(`(?:http|tftp)://([^/:\s]+)[/:]`)
 
 // checkBooted waits for the machine to be up, and wants one address in the whole
 // boot, in subnet, and the server's in every URL. It returns the kernel's command
-// line.
-func checkBooted(t *testing.T, ctx context.Context, l *library, m *Running, nic NIC, subnet, server string, content string) string {
+// line, and when the root file system was checked.
+func checkBooted(t *testing.T, ctx context.Context, l *library, m *Running, nic NIC, subnet, server string, content string) (cmdline string, took time.Duration) {
 	t.Helper()
 	address := see(t, ctx, m, `PXEKIT ip (\S+)`)[1]
 	require.True(t, netip.MustParsePrefix(subnet).Contains(netip.MustParseAddr(address)), address)
@@ -56,7 +49,9 @@ func checkBooted(t *testing.T, ctx context.Context, l *library, m *Running, nic 
 	see(t, ctx, m, `PXEKIT checksum ok`)
 	line := see(t, ctx, m, `PXEKIT cmdline (.*)`)[1]
 	require.Contains(t, line, "archiso_http_srv=http://"+server+"/~")
-	require.Equal(t, content, see(t, ctx, m, `PXEKIT root-content ok (\S+)`)[1])
+	checked, match, err := m.Console.WaitFor(ctx, `PXEKIT root-content ok (\S+)`)
+	require.NoError(t, err)
+	require.Equal(t, content, match[1])
 	require.Equal(t, address, see(t, ctx, m, `PXEKIT os-ip (\S+)`)[1])
 	see(t, ctx, m, `PXEKIT up`)
 
@@ -82,12 +77,12 @@ func checkBooted(t *testing.T, ctx context.Context, l *library, m *Running, nic 
 	for _, stage := range []pxe.Stage{pxe.StageACK, pxe.StageConfig, pxe.StageKernel, pxe.StageInitrd, pxe.StageLease, pxe.StageRoot, pxe.StageSystem} {
 		require.True(t, stages[stage], "no %s", stage)
 	}
-	return line
+	return line, checked.At
 }
 
 // bootRelayed boots a machine that reaches the server through a relay agent and
 // router in another namespace only.
-func bootRelayed(t *testing.T, ctx context.Context) {
+func bootRelayed(t *testing.T, ctx context.Context) time.Duration {
 	s := newSegment(t, ctx)
 	relayed, err := NewRelayed(ctx, "br1", netip.MustParsePrefix("198.51.100.1/24"), s.Network,
 		netip.MustParseAddr("192.0.2.2"), RelayOptions{Circuit: true})
@@ -109,7 +104,7 @@ func bootRelayed(t *testing.T, ctx context.Context) {
 
 	nic := NIC{Network: relayed.Network, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
 	m := s.boot(t, ctx, Machine{Firmware: BIOS, NICs: []NIC{nic}})
-	checkBooted(t, ctx, l, m, nic, "198.51.100.0/24", "192.0.2.1", s.medium.Content)
+	_, took := checkBooted(t, ctx, l, m, nic, "198.51.100.0/24", "192.0.2.1", s.medium.Content)
 	via := map[pxe.Stage]string{}
 	for _, e := range l.of("") {
 		if e.Done && e.Err == nil && !e.Aborted && e.Size > 0 {
@@ -121,11 +116,12 @@ func bootRelayed(t *testing.T, ctx context.Context) {
 	// The booted system has its way to the server by the router that it was given.
 	require.NoError(t, l.Close())
 	see(t, ctx, m, `PXEKIT server-gone`)
+	return took
 }
 
 // bootTwoSubnets boots a machine on each of two segments that one server has, at the
 // same time. On a third segment, which is none of the server's, a client is ignored.
-func bootTwoSubnets(t *testing.T, ctx context.Context) {
+func bootTwoSubnets(t *testing.T, ctx context.Context) time.Duration {
 	s := newSegment(t, ctx)
 	second := newNetwork(t, ctx, "br1", "198.51.100.1/24")
 	third := newNetwork(t, ctx, "br2", "203.0.113.1/24")
@@ -137,11 +133,12 @@ func bootTwoSubnets(t *testing.T, ctx context.Context) {
 	l := serveLibrary(t, ctx, srv, nil)
 
 	var both sync.WaitGroup
+	var took [2]time.Duration
 	for n, network := range []*Network{s.Network, second} {
 		nic := NIC{Network: network, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, byte(1 + n)}}
 		m := s.boot(t, ctx, Machine{Firmware: BIOS, NICs: []NIC{nic}})
 		both.Go(func() {
-			checkBooted(t, ctx, l, m, nic, network.Addr().Masked().String(), network.Addr().Addr().String(), s.medium.Content)
+			_, took[n] = checkBooted(t, ctx, l, m, nic, network.Addr().Masked().String(), network.Addr().Addr().String(), s.medium.Content)
 		})
 	}
 
@@ -155,6 +152,7 @@ func bootTwoSubnets(t *testing.T, ctx context.Context) {
 
 	both.Wait()
 	checkIgnored(t, l, "02:00:00:00:00:03")
+	return max(took[0], took[1])
 }
 
 // checkIgnored wants the server to have heard a machine, and to have done nothing but
@@ -171,8 +169,8 @@ func checkIgnored(t *testing.T, l *library, machine string) {
 
 // bootE1000 boots a machine with a card that is not virtual: the option ROM's iPXE
 // drives it, and the medium's kernel.
-func bootE1000(firmware Firmware, model string) func(*testing.T, context.Context) {
-	return func(t *testing.T, ctx context.Context) {
+func bootE1000(firmware Firmware, model string) func(*testing.T, context.Context) time.Duration {
+	return func(t *testing.T, ctx context.Context) time.Duration {
 		s := newSegment(t, ctx)
 		medium, err := BuildMediumFor(ctx, "", FullKernel)
 		require.NoError(t, err)
@@ -182,13 +180,14 @@ func bootE1000(firmware Firmware, model string) func(*testing.T, context.Context
 		nic := s.nic(1)
 		nic.Model = model
 		m := s.boot(t, ctx, Machine{Firmware: firmware, NICs: []NIC{nic}})
-		checkBooted(t, ctx, l, m, nic, "192.0.2.0/24", "192.0.2.1", medium.Content)
+		_, took := checkBooted(t, ctx, l, m, nic, "192.0.2.0/24", "192.0.2.1", medium.Content)
+		return took
 	}
 }
 
 // bootSecondNIC boots a machine whose first card is on a segment without a server.
 // The initramfs must use the second, which is not the first that the kernel finds.
-func bootSecondNIC(t *testing.T, ctx context.Context) {
+func bootSecondNIC(t *testing.T, ctx context.Context) time.Duration {
 	s := newSegment(t, ctx)
 	empty := newNetwork(t, ctx, "br1", "198.51.100.1/24")
 	srv := rescueServer(t, s.medium)
@@ -197,8 +196,9 @@ func bootSecondNIC(t *testing.T, ctx context.Context) {
 	first := NIC{Network: empty, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
 	second := s.nic(2)
 	m := s.boot(t, ctx, Machine{Firmware: BIOS, NICs: []NIC{first, second}})
-	line := checkBooted(t, ctx, l, m, second, "192.0.2.0/24", "192.0.2.1", s.medium.Content)
+	line, took := checkBooted(t, ctx, l, m, second, "192.0.2.0/24", "192.0.2.1", s.medium.Content)
 	require.Contains(t, line, "BOOTIF=01-02-00-00-00-00-02")
 	require.NotContains(t, line, "BOOTIF=01-02-00-00-00-00-01")
 	checkIgnored(t, l, first.HardwareAddr.String()) // the firmware tried it
+	return took
 }

@@ -33,7 +33,7 @@ type rootCase struct {
 
 const nfsExport = "/srv/rescue"
 
-// rootCases do without HTTP with a checksum: so TestBoot boots all its machines.
+// rootCases do without HTTP with a checksum: so TestMatrix boots all its machines.
 var rootCases = []rootCase{
 	{
 		name: "http-no-checksum", flags: []string{"-root", "http", "-no-checksum"}, via: "http",
