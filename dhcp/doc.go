@@ -26,6 +26,21 @@
 // [AddrLister] serves several, and reaches machines that have no address yet
 // without a broadcast.
 //
+// # Modes
+//
+// A network has a [Mode]. Full is the server above. Proxy stands beside another
+// DHCP server, which goes on giving out the addresses: clients that boot over the
+// network get an OFFER without one, and all others, most of an office, hear
+// nothing. BootServer is asked at port 4011 only, by clients that the options of
+// another server send there. Both have no Leases, and a REQUEST at port 67 is
+// told to [Trace] without an answer, since it says which address a client takes.
+//
+// Much UEFI firmware takes from a proxy's OFFER only whom to ask at port 4011. So
+// a proxy serves two sockets, Serve and [Server.ServePXE], which run side by side, and
+// says so in Server.PXE; without that such firmware gets no OFFER, rather than being sent
+// where nobody listens. [Quirk] and [Style] say which firmware is told how. A
+// Full server at port 4011 says what it says at port 67.
+//
 // # What happens to a packet
 //
 // A packet is decoded, its client classified, the network found that it came

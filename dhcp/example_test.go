@@ -70,6 +70,75 @@ func ExampleServer() {
 	// true
 }
 
+// A proxy beside another DHCP server: Serve answers at port 67, ServePXE at port
+// 4011, which is all that is shown here.
+func ExampleServer_ServePXE() {
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0") // in real life port 4011
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	srv := &dhcp.Server{
+		Networks: []dhcp.Network{{Addr: netip.MustParsePrefix("127.0.0.1/8"), Mode: dhcp.Proxy}},
+		BootFile: func(ctx context.Context, r *dhcp.Request) (*dhcp.BootFile, error) {
+			return &dhcp.BootFile{Name: "snponly.efi"}, nil
+		},
+	}
+	done := make(chan error)
+	go func() { done <- srv.ServePXE(conn) }()
+
+	request, err := dhcpv4.New(
+		dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest), dhcpv4.WithHwAddr(net.HardwareAddr{2, 0, 0, 0, 0, 1}),
+		dhcpv4.WithClientIP(net.IPv4(127, 0, 0, 1)),
+		dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient:Arch:00007:UNDI:003016")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.WriteTo(request.ToBytes(), conn.LocalAddr()); err != nil {
+		log.Fatal(err)
+	}
+	buf := make([]byte, 1500)
+	n, _, err := client.ReadFrom(buf)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ack, err := dhcpv4.FromBytes(buf[:n])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ack.MessageType(), "without an address:", ack.YourIPAddr, "boots", ack.BootFileName, "from", ack.ServerIPAddr)
+
+	if err := srv.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(errors.Is(<-done, dhcp.ErrServerClosed))
+	// Output:
+	// ACK without an address: 0.0.0.0 boots snponly.efi from 127.0.0.1
+	// true
+}
+
+// A menu that a BIOS shows by itself, in a boot file's options. What is chosen is
+// asked for at port 4011, where [dhcp.BootFile.Item] answers for it.
+func ExamplePXEOptions() {
+	menu, err := dhcp.PXEOptions{
+		Control: dhcp.PXENoBroadcast | dhcp.PXENoMulticast | dhcp.PXEListedOnly,
+		Servers: []dhcp.PXEServer{{Type: 0x8001, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}},
+		Menu:    []dhcp.PXEMenuItem{{Type: 0, Text: "Local disk"}, {Type: 0x8001, Text: "Rescue"}},
+		Prompt:  &dhcp.PXEPrompt{Timeout: 10, Text: "Press F8 for a menu"},
+	}.Option()
+	if err != nil {
+		log.Fatal(err)
+	}
+	file := dhcp.BootFile{Name: "lpxelinux.0", Style: dhcp.StyleClass, Options: []dhcpv4.Option{menu}}
+	fmt.Println(len(file.Options[0].Value.ToBytes()), "bytes of option 43")
+	// Output: 59 bytes of option 43
+}
+
 // A pool without a server: what the server asks it for one client.
 func ExamplePool() {
 	machine := net.HardwareAddr{2, 0, 0, 0, 0, 1}

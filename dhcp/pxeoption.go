@@ -143,7 +143,7 @@ func (o PXEOptions) Option() (dhcpv4.Option, error) {
 	for _, l := range lists {
 		v, err := l.make()
 		if err != nil {
-			return dhcpv4.Option{}, fmt.Errorf("dhcp: PXEOptions: %w", err)
+			return dhcpv4.Option{}, err
 		}
 		if len(v) > 0 {
 			add(l.code, v...)
@@ -161,12 +161,12 @@ func (o PXEOptions) Option() (dhcpv4.Option, error) {
 func (o PXEOptions) servers() (b []byte, err error) {
 	for _, s := range o.Servers {
 		if len(s.Addrs) == 0 || len(s.Addrs) > 255 {
-			return nil, fmt.Errorf("Servers: type %d has %d addresses, not 1 to 255", s.Type, len(s.Addrs))
+			return nil, fmt.Errorf("dhcp: PXEOptions: Servers: type %d has %d addresses, not 1 to 255", s.Type, len(s.Addrs))
 		}
 		b = append(binary.BigEndian.AppendUint16(b, s.Type), byte(len(s.Addrs)))
 		for _, a := range s.Addrs {
 			if !a.Is4() || a.IsUnspecified() {
-				return nil, fmt.Errorf("Servers: %s is not an IPv4 address", a)
+				return nil, fmt.Errorf("dhcp: PXEOptions: Servers: %s is not an IPv4 address", a)
 			}
 			b = append(b, a.AsSlice()...)
 		}
@@ -177,7 +177,7 @@ func (o PXEOptions) servers() (b []byte, err error) {
 func (o PXEOptions) menu() (b []byte, err error) {
 	for _, m := range o.Menu {
 		if m.Text == "" || len(m.Text) > 255 || !printable(m.Text) {
-			return nil, fmt.Errorf("Menu: %q is not 1 to 255 characters of printable ASCII", m.Text)
+			return nil, fmt.Errorf("dhcp: PXEOptions: Menu: %q is not 1 to 255 characters of printable ASCII", m.Text)
 		}
 		b = append(binary.BigEndian.AppendUint16(b, m.Type), byte(len(m.Text)))
 		b = append(b, m.Text...)
@@ -190,7 +190,7 @@ func (o PXEOptions) prompt() ([]byte, error) {
 		return nil, nil
 	}
 	if !printable(o.Prompt.Text) {
-		return nil, fmt.Errorf("Prompt: %q is not printable ASCII", o.Prompt.Text)
+		return nil, fmt.Errorf("dhcp: PXEOptions: Prompt: %q is not printable ASCII", o.Prompt.Text)
 	}
 	return append([]byte{o.Prompt.Timeout}, o.Prompt.Text...), nil
 }

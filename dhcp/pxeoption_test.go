@@ -147,6 +147,7 @@ func TestP013_ABootServerAnswersForItsOwnItems(t *testing.T) {
 func FuzzPXEOptions(f *testing.F) {
 	f.Add(uint8(3), uint16(1), "Rescue", uint8(10), "Press F8", 2, []byte{71, 4, 0, 1, 0, 0, 255})
 	f.Add(uint8(8), uint16(0x8000), strings.Repeat("x", 250), uint8(0), "", 0, []byte{9, 200, 1})
+	f.Add(uint8(0), uint16(7), "x", uint8(0), "", 0, []byte{6, 1, 3, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, control uint8, item uint16, text string, timeout uint8, prompt string, servers int, b []byte) {
 		o := PXEOptions{Control: PXEControl(control), Menu: []PXEMenuItem{{item, text}}, Prompt: &PXEPrompt{timeout, prompt}, Item: &PXEBootItem{item, 0}}
 		if servers > 0 {

@@ -121,14 +121,12 @@ func echoMachineID(p *dhcpv4.DHCPv4, r *Request) {
 
 // newBootReply starts the OFFER or ACK of a server that gives no address: there
 // is neither a lease in it nor anything of the network (PXE 2.1 section 2.2.3),
-// but the class without which firmware does not take it for an answer.
+// but the class without which firmware does not take it for an answer, and which
+// [addBootFile] corrects for HTTP Boot.
 func newBootReply(r *Request, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	p := newReply(r, t)
 	p.ServerIPAddr = r.ServerAddr.AsSlice()
 	p.Options[60] = []byte(classPXE)
-	if r.Client.Kind == HTTPBoot {
-		p.Options[60] = []byte(classHTTP)
-	}
 	echoMachineID(p, r)
 	return p
 }
