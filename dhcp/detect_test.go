@@ -36,7 +36,7 @@ func offeredFile(name string) dhcpv4.Modifier {
 // detect runs Detect against servers that answer packets, in the time of a bubble.
 func detect(t *testing.T, d Detection, answer func(*dhcpv4.DHCPv4) [][]byte) (found []Detected, sent []fakeSent, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newFakeConn()
+		c := newFakeConn(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -228,7 +228,7 @@ func TestDetectTakesTheTimeThatItWasGiven(t *testing.T) {
 	for given, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Hour: time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			found, err := Detect(t.Context(), newFakeConn(), Detection{Duration: given})
+			found, err := Detect(t.Context(), newFakeConn(t), Detection{Duration: given})
 			require.NoError(t, err)
 			require.Empty(t, found)
 			require.Equal(t, want, time.Since(start))
@@ -252,7 +252,7 @@ func TestDetectFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := newFakeConn()
+				conn := newFakeConn(t)
 				if c.prepare != nil {
 					c.prepare(conn)
 				}
@@ -265,13 +265,13 @@ func TestDetectFails(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		conn := newFakeConn()
+		conn := newFakeConn(t)
 		conn.fail(syscall.ENETDOWN, syscall.ECONNREFUSED)
 		_, err := Detect(t.Context(), conn, Detection{})
 		require.NoError(t, err, "what passes is waited for")
 	})
 	synctest.Test(t, func(t *testing.T) {
-		conn := newFakeConn()
+		conn := newFakeConn(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		go func() {

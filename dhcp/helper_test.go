@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
 	"github.com/stretchr/testify/require"
+
+	"github.com/pxekit/pxe/internal/dhcplint"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -150,7 +153,7 @@ func askRequest(t testing.TB, s *Server, raw []byte, r *Request, lister AddrList
 		return x
 	}
 	x.d = s.deliver(x.r, reply)
-	lint(t, x.raw, raw)
+	lint(t, x, raw)
 	x.reply, err = dhcpv4.FromBytes(x.raw)
 	require.NoError(t, err)
 	return x
@@ -167,102 +170,20 @@ func dora(t testing.TB, s *Server, hw net.HardwareAddr, mods ...dhcpv4.Modifier)
 	return ack.addr()
 }
 
-// lint checks what holds for every reply, with a parser that has nothing in
-// common with the encoder.
-func lint(t testing.TB, reply, request []byte) {
+// lint judges a reply by the text of the RFCs: see package dhcplint.
+func lint(t testing.TB, x result, request []byte) {
 	t.Helper()
-	fail := func(format string, args ...any) {
-		t.Helper()
-		t.Fatalf("%s\nreply %x\nto %x", fmt.Sprintf(format, args...), reply, request)
-	}
-	if len(reply) < 300 || len(reply) > 1472 {
-		fail("%d bytes", len(reply))
-	}
-	if reply[0] != 2 || reply[1] != request[1] || reply[2] != request[2] || reply[3] != 0 {
-		fail("op, htype, hlen, hops")
-	}
-	if !bytes.Equal(reply[4:8], request[4:8]) || !bytes.Equal(reply[24:44], request[24:44]) {
-		fail("xid, giaddr or chaddr not copied")
-	}
-	if reply[8] != 0 || reply[9] != 0 {
-		fail("secs")
-	}
-	if reply[107] != 0 || reply[235] != 0 {
-		fail("sname or file not terminated")
-	}
-	var codes []byte
-	values := map[byte][]byte{}
-	b := reply[240:]
-	ended := false
-	for len(b) > 0 && !ended {
-		switch {
-		case b[0] == 0:
-			b = b[1:]
-		case b[0] == 255:
-			ended = true
-			b = b[1:]
-		case len(b) < 2 || len(b) < 2+int(b[1]):
-			fail("option %d runs past the end", b[0])
-		default:
-			if len(codes) == 0 || codes[len(codes)-1] != b[0] {
-				if _, again := values[b[0]]; again {
-					fail("option %d in two places", b[0])
-				}
-				codes = append(codes, b[0])
-			} else if b[0] == 43 || b[0] == 60 || b[0] == 67 {
-				fail("option %d split", b[0])
-			}
-			values[b[0]] = append(values[b[0]], b[2:2+int(b[1])]...)
-			b = b[2+int(b[1]):]
-		}
-	}
-	if !ended {
-		fail("no END")
-	}
-	if len(bytes.Trim(b, "\x00")) != 0 {
-		fail("bytes after END")
-	}
-	if codes[0] != 53 || len(values[53]) != 1 || codes[1] != 54 || len(values[54]) != 4 {
-		fail("does not begin with 53, 54")
-	}
-	for code, n := range map[byte]int{1: 4, 28: 4, 51: 4, 58: 4, 59: 4, 97: 17} {
-		if v, ok := values[code]; ok && len(v) != n {
-			fail("option %d has %d bytes", code, len(v))
-		}
-	}
-	for _, code := range []byte{50, 55, 57} {
-		if _, ok := values[code]; ok {
-			fail("option %d in a reply", code)
-		}
-	}
-	if i := bytes.IndexByte(codes, 3); i >= 0 && bytes.IndexByte(codes[:i], 1) < 0 {
-		fail("router before mask")
-	}
-	if i := bytes.IndexByte(codes, 82); i >= 0 && i != len(codes)-1 {
-		fail("option 82 is not last")
-	}
-	if v, ok := values[43]; ok && v[len(v)-1] != 255 {
-		fail("option 43 without its end")
-	}
-	switch values[53][0] {
-	case 6:
-		for _, code := range codes {
-			if !bytes.Contains([]byte{53, 54, 56, 61, 82}, []byte{code}) {
-				fail("option %d in a NAK", code)
-			}
-		}
-		if !bytes.Equal(reply[12:24], make([]byte, 12)) {
-			fail("address in a NAK")
-		}
-	case 2:
-		if binary.BigEndian.Uint32(reply[12:]) != 0 {
-			fail("ciaddr in an OFFER")
-		}
+	rules := dhcplint.Rules{NUL: x.r.Client.Style&StyleNUL != 0}
+	if findings := rules.Reply(x.raw, request); len(findings) > 0 {
+		t.Fatalf("%s\nreply %x\nto %x", strings.Join(findings, "\n"), x.raw, request)
 	}
 }
 
-// fakeConn is a socket in memory with all upgrades.
+// fakeConn is a socket in memory with all upgrades. What is sent on it in reply to
+// what was read from it is judged like what ask returns.
 type fakeConn struct {
+	t      testing.TB
+	watch  dhcplint.Watch
 	in     chan fakePacket
 	out    chan fakeSent
 	closed chan struct{}
@@ -291,8 +212,9 @@ type fakeSent struct {
 	ifname   string
 }
 
-func newFakeConn() *fakeConn {
+func newFakeConn(t testing.TB) *fakeConn {
 	return &fakeConn{
+		t:  t,
 		in: make(chan fakePacket, 4096), out: make(chan fakeSent, 4096), closed: make(chan struct{}),
 		deadline: make(chan struct{}), wake: make(chan struct{}, 4096),
 		addrs: map[string][]netip.Prefix{"eth1": {netip.MustParsePrefix("192.0.2.1/24")}},
@@ -329,6 +251,9 @@ func (c *fakeConn) ReadFromLocal(p []byte) (int, netip.AddrPort, netip.Addr, str
 	case <-c.wake:
 		return c.ReadFromLocal(p)
 	case q := <-c.in:
+		if len(q.b) > 0 && q.b[0] == 1 {
+			c.watch.Datagram(q.from, netip.AddrPortFrom(q.to, 67), q.b)
+		}
 		return copy(p, q.b), q.from, q.to, q.ifname, nil
 	}
 }
@@ -354,6 +279,11 @@ func (c *fakeConn) send(s fakeSent) (int, error) {
 		return 0, err
 	}
 	s.b = bytes.Clone(s.b)
+	if len(s.b) > 0 && s.b[0] == 2 {
+		for _, finding := range c.watch.Datagram(netip.AddrPortFrom(s.src.Addr(), 67), s.dst, s.b) {
+			c.t.Errorf("%s\nreply %x", finding, s.b)
+		}
+	}
 	c.out <- s
 	return len(s.b), nil
 }
@@ -417,7 +347,7 @@ func (c *fakeConn) isClosed() bool {
 // serve runs s on a fakeConn until the test ends.
 func serve(t *testing.T, s *Server) *fakeConn {
 	t.Helper()
-	c := newFakeConn()
+	c := newFakeConn(t)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(c) }()
 	t.Cleanup(func() {

@@ -299,7 +299,7 @@ func TestP018_NobodyWaitsForAnotherClientsBootFile(t *testing.T) {
 			}
 			return bootByKind(ctx, r)
 		}
-		c := newFakeConn()
+		c := newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
 		start := time.Now()

@@ -115,7 +115,7 @@ func TestPort4011AndPort67AreNotDuplicatesOfEachOther(t *testing.T) {
 			return &BootFile{Name: "f"}, nil
 		}
 	})
-	c, pxe := newFakeConn(), newFakeConn()
+	c, pxe := newFakeConn(t), newFakeConn(t)
 	done := make(chan error, 2)
 	go func() { done <- s.Serve(c) }()
 	go func() { done <- s.ServePXE(pxe) }()
@@ -142,7 +142,7 @@ func TestPort4011AndPort67AreNotDuplicatesOfEachOther(t *testing.T) {
 
 func TestServePXELifecycle(t *testing.T) {
 	lifecycletest.Test(t, func(testing.TB) lifecycletest.Subject {
-		s, c := newProxy(Proxy), newFakeConn()
+		s, c := newProxy(Proxy), newFakeConn(t)
 		return lifecycletest.Subject{
 			Serve: func() error { return s.ServePXE(c) }, Shutdown: s.Shutdown, Close: s.Close,
 			Closed: c.isClosed,
@@ -150,7 +150,7 @@ func TestServePXELifecycle(t *testing.T) {
 		}
 	})
 	t.Run("what is wrong is said before anything is read", func(t *testing.T) {
-		c := newFakeConn()
+		c := newFakeConn(t)
 		require.ErrorContains(t, (&Server{}).ServePXE(c), "no network")
 		require.True(t, c.isClosed())
 	})
@@ -181,7 +181,7 @@ func TestServePXEOverLoopback(t *testing.T) {
 }
 
 func TestNetworksAtPort4011(t *testing.T) {
-	lister := newFakeConn()
+	lister := newFakeConn(t)
 	lister.addrs = map[string][]netip.Prefix{
 		"eth1": {netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("203.0.113.1/28")},
 		"eth2": {netip.MustParsePrefix("198.51.100.1/24")},

@@ -28,7 +28,7 @@ func selects(a string) []byte { return subOption(5, addr(a).AsSlice()...) }
 
 // ask82 sends a packet by a relay at 198.51.100.1 to our address, on eth1.
 func ask82(t testing.TB, s *Server, p *dhcpv4.DHCPv4) result {
-	return askFrom(t, s, p.ToBytes(), netip.MustParseAddrPort("192.0.2.2:1067"), addr(serverIP), "eth1", newFakeConn())
+	return askFrom(t, s, p.ToBytes(), netip.MustParseAddrPort("192.0.2.2:1067"), addr(serverIP), "eth1", newFakeConn(t))
 }
 
 func TestRelayOption(t *testing.T) {
@@ -238,7 +238,7 @@ func TestO023_RelaySourcePort(t *testing.T) {
 }
 
 func TestNetworksOfRelays(t *testing.T) {
-	conn := newFakeConn()
+	conn := newFakeConn(t)
 	conn.addrs = map[string][]netip.Prefix{
 		"eth1": {netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("10.0.0.1/8")},
 		"eth2": {netip.MustParsePrefix("172.16.0.1/12")}, "eth3": nil,

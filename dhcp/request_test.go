@@ -91,7 +91,7 @@ func TestD041_AnotherServerWasChosen_EndsTheHold(t *testing.T) {
 }
 
 func TestD043_AnyAddressOfOursIsThisServer(t *testing.T) {
-	lister := newFakeConn()
+	lister := newFakeConn(t)
 	lister.addrs["eth1"] = append(lister.addrs["eth1"], netip.MustParsePrefix("192.0.2.2/24"))
 	s := newServer(func(s *Server) { s.Networks[0].ServerAddr = addr("198.51.100.77") })
 	from := netip.MustParseAddrPort("0.0.0.0:68")

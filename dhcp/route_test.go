@@ -99,7 +99,7 @@ func TestD083_FallsBackToBroadcast(t *testing.T) {
 	})
 	t.Run("a plain conn", func(t *testing.T) {
 		s := newServer()
-		c := newFakeConn()
+		c := newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(struct{ net.PacketConn }{c}) }()
 		c.put(discover(mac(1)))
@@ -112,7 +112,7 @@ func TestD083_FallsBackToBroadcast(t *testing.T) {
 }
 
 func TestServerAddress(t *testing.T) {
-	lister := newFakeConn()
+	lister := newFakeConn(t)
 	lister.addrs = map[string][]netip.Prefix{
 		"eth1": {netip.MustParsePrefix("203.0.113.5/24"), netip.MustParsePrefix("192.0.2.3/24"), netip.MustParsePrefix("192.0.2.4/24")},
 		"eth3": nil,

@@ -22,7 +22,7 @@ import (
 
 func TestLifecycle(t *testing.T) {
 	lifecycletest.Test(t, func(testing.TB) lifecycletest.Subject {
-		s, c := newServer(), newFakeConn()
+		s, c := newServer(), newFakeConn(t)
 		return lifecycletest.Subject{
 			Serve: func() error { return s.Serve(c) }, Shutdown: s.Shutdown, Close: s.Close,
 			Closed: c.isClosed,
@@ -56,7 +56,7 @@ func withPolicy(p LeasePolicy) func(*Server) { return func(s *Server) { s.Networ
 
 func TestShutdownLetsClientsInWorkHaveTheirReplies(t *testing.T) {
 	g := newGated()
-	s, c := newServer(withPolicy(g)), newFakeConn()
+	s, c := newServer(withPolicy(g)), newFakeConn(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(c) }()
 	for i := range 10 {
@@ -83,7 +83,7 @@ func canceled() context.Context {
 
 func TestCloseEndsThePolicysContext(t *testing.T) {
 	g := newGated()
-	s, c := newServer(withPolicy(g)), newFakeConn()
+	s, c := newServer(withPolicy(g)), newFakeConn(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(c) }()
 	c.put(discover(mac(1)))
@@ -170,7 +170,7 @@ func TestAThousandClientsAtOnce(t *testing.T) {
 func TestReadErrorsThatPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		s, c := newServer(func(s *Server) { s.Logger = slog.New(slog.NewTextHandler(&log, nil)) }), newFakeConn()
+		s, c := newServer(func(s *Server) { s.Logger = slog.New(slog.NewTextHandler(&log, nil)) }), newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
 		passing := []error{syscall.ENETDOWN, syscall.ENOBUFS, syscall.EINTR, syscall.ECONNREFUSED,
@@ -192,7 +192,7 @@ func TestReadErrorsThatPass(t *testing.T) {
 	})
 	t.Run("stopping does not wait for the next try", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s, c := newServer(), newFakeConn()
+			s, c := newServer(), newFakeConn(t)
 			done := make(chan error, 1)
 			go func() { done <- s.Serve(c) }()
 			for range 20 {
@@ -273,7 +273,7 @@ func TestServeRefusesWhatItCannotServe(t *testing.T) {
 		"no address and a plain conn":  {unaddressed, func(c *fakeConn) net.PacketConn { return struct{ net.PacketConn }{c} }, "Addr"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeConn()
+			f := newFakeConn(t)
 			require.ErrorContains(t, c.s.Serve(c.conn(f)), c.err)
 			require.True(t, f.isClosed())
 		})
@@ -349,7 +349,7 @@ type undying struct{ *fakeConn }
 func (undying) SetReadDeadline(time.Time) error { return errors.New("no deadlines") }
 
 func TestShutdownOfAConnWithoutDeadlines(t *testing.T) {
-	s, c := newServer(), newFakeConn()
+	s, c := newServer(), newFakeConn(t)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(undying{c}) }()
 	doraOn(t, c, mac(1))
@@ -359,7 +359,7 @@ func TestShutdownOfAConnWithoutDeadlines(t *testing.T) {
 
 func TestTwoConnsOfOneServer(t *testing.T) {
 	s := newServer()
-	a, b := newFakeConn(), newFakeConn()
+	a, b := newFakeConn(t), newFakeConn(t)
 	done := make(chan error, 2)
 	go func() { done <- s.Serve(a) }()
 	go func() { done <- s.Serve(b) }()

@@ -97,7 +97,7 @@ func TestSharedNetworks(t *testing.T) {
 			if c.mods == nil || c.mods[0] == nil {
 				to = addr("255.255.255.255")
 			}
-			x := askFrom(t, s, discover(mac(1), c.mods...).ToBytes(), from, to, "eth1", newFakeConn())
+			x := askFrom(t, s, discover(mac(1), c.mods...).ToBytes(), from, to, "eth1", newFakeConn(t))
 			require.Equal(t, c.reason, x.reason, "%v", x.err)
 			require.Equal(t, c.addr, x.addr())
 			if c.addr == "" {
@@ -112,7 +112,7 @@ func TestSharedNetworks(t *testing.T) {
 			require.Equal(t, server.String(), x.reply.ServerIPAddr.String())
 
 			took := append(c.mods, optAddr(50, c.addr), optAddr(54, x.r.ServerID.String()))
-			x = askFrom(t, s, request(mac(1), took...).ToBytes(), from, to, "eth1", newFakeConn())
+			x = askFrom(t, s, request(mac(1), took...).ToBytes(), from, to, "eth1", newFakeConn(t))
 			require.Equal(t, "ACK", x.kind(), "%s %v", x.reason, x.err)
 			require.Equal(t, c.addr, x.addr())
 		})
@@ -188,7 +188,7 @@ func TestSharedPoolsAskedByUnicast(t *testing.T) {
 	require.Equal(t, addr("198.51.100.1"), x.r.Prefix.Addr())
 
 	// A sole network follows its interface; there too the pool says where it is.
-	conn := newFakeConn()
+	conn := newFakeConn(t)
 	conn.addrs["eth1"] = []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24"), netip.MustParsePrefix("192.0.2.1/24")}
 	s = newServer(func(s *Server) { s.Networks[0].Addr = netip.Prefix{} })
 	x = askFrom(t, s, discover(mac(1)).ToBytes(), netip.MustParseAddrPort("0.0.0.0:68"), addr("203.0.113.1"), "eth1", conn)
@@ -256,11 +256,11 @@ func TestRelaysOnPlainSockets(t *testing.T) {
 		conn net.PacketConn
 		err  string
 	}{
-		"an open network of relays beside one":      {relays, lister{newFakeConn()}, ""},
-		"no addresses for a network of relays":      {relays, struct{ net.PacketConn }{newFakeConn()}, `"198.51.100.0/24" needs a socket that tells our addresses`},
-		"two interfaces, and none is told":          {newServer(withRelays), lister{newFakeConn()}, "LocalReader"},
-		"two interfaces, and both are told":         {newServer(withRelays), newFakeConn(), ""},
-		"several networks on the interface of both": {newServer(func(s *Server) { other, _ := shared(); s.Networks = other.Networks[:3] }), struct{ net.PacketConn }{newFakeConn()}, ""},
+		"an open network of relays beside one":      {relays, lister{newFakeConn(t)}, ""},
+		"no addresses for a network of relays":      {relays, struct{ net.PacketConn }{newFakeConn(t)}, `"198.51.100.0/24" needs a socket that tells our addresses`},
+		"two interfaces, and none is told":          {newServer(withRelays), lister{newFakeConn(t)}, "LocalReader"},
+		"two interfaces, and both are told":         {newServer(withRelays), newFakeConn(t), ""},
+		"several networks on the interface of both": {newServer(func(s *Server) { other, _ := shared(); s.Networks = other.Networks[:3] }), struct{ net.PacketConn }{newFakeConn(t)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.s.validateFor(upgrade(c.conn))
@@ -271,7 +271,7 @@ func TestRelaysOnPlainSockets(t *testing.T) {
 			require.ErrorContains(t, err, c.err)
 		})
 	}
-	x := askFrom(t, relays, discover(mac(1), giaddr("198.51.100.1")).ToBytes(), netip.MustParseAddrPort("192.0.2.2:67"), netip.Addr{}, "", newFakeConn())
+	x := askFrom(t, relays, discover(mac(1), giaddr("198.51.100.1")).ToBytes(), netip.MustParseAddrPort("192.0.2.2:67"), netip.Addr{}, "", newFakeConn(t))
 	require.Equal(t, "OFFER", x.kind(), "%s %v", x.reason, x.err)
 	require.Equal(t, "eth1", x.d.Interface, "the only one that is named")
 }
