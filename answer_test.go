@@ -45,7 +45,7 @@ func TestABroadcastInPlaceOfAFrameIsNoFailure(t *testing.T) {
 	var events recorder
 	srv := rescueServer(&events)
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		sockets := pxe.Sockets(segment.Sockets("192.0.2.1/24"))
 		sockets.DHCP = withoutFrames{sockets.DHCP.(*pxetest.PacketConn)}
 		served := make(chan error, 1)
@@ -72,7 +72,7 @@ func TestWithoutTFTPTheOperatorIsToldAndTheMachineHasItsAddress(t *testing.T) {
 	var events recorder
 	srv := rescueServer(&events)
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		sockets := pxe.Sockets(segment.Sockets("192.0.2.1/24"))
 		require.NoError(t, sockets.TFTP.Close())
 		sockets.TFTP = nil

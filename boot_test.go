@@ -102,7 +102,7 @@ func rescueServer(events *recorder) *pxe.Server {
 func on(t *testing.T, srv *pxe.Server, test func(*testing.T, *pxetest.Segment)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		served := make(chan error, 1)
 		sockets := segment.Sockets("192.0.2.1/24")
 		go func() { served <- srv.Serve(sockets) }()

@@ -27,7 +27,7 @@ func TestEachNetworkIsServedFromItsOwnAddress(t *testing.T) {
 		{Interface: "eth2", Mode: dhcp.Full, Leases: pool("198.51.100.100", "198.51.100.199")},
 	}
 	synctest.Test(t, func(t *testing.T) {
-		first, second, third := pxetest.NewSegment(t), pxetest.NewSegment(t), pxetest.NewSegment(t)
+		first, second, third := newSegment(t), newSegment(t), newSegment(t)
 		sockets := first.Host("eth1", "192.0.2.1/24").Attach(second, "eth2", "198.51.100.1/24").
 			Attach(third, "eth3", "203.0.113.1/24").Sockets()
 		served := make(chan error, 1)

@@ -60,7 +60,7 @@ func TestAMarkedMachineBootsExactlyOnce(t *testing.T) {
 				var events recorder
 				srv, once := onceServer(&events)
 				synctest.Test(t, func(t *testing.T) {
-					segment := pxetest.NewSegment(t)
+					segment := newSegment(t)
 					sockets := pxe.Sockets(segment.Sockets("192.0.2.1/24"))
 					sockets.DHCP = &stutter{PacketConn: sockets.DHCP.(*pxetest.PacketConn), random: rand.New(rand.NewPCG(seed, 0))}
 					served := make(chan error, 1)

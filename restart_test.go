@@ -17,7 +17,7 @@ import (
 // is started again, knowing nothing, after a pause.
 func restarted(t *testing.T, root func() pxe.RootFSTransport, files asset.FileSource, pause time.Duration) (boot *pxetest.Boot, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		host := segment.Host("eth0", "192.0.2.1/24")
 		start := func() *pxe.Server {
 			var events recorder

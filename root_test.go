@@ -168,7 +168,7 @@ func TestATransportIsForOneServer(t *testing.T) {
 	srv := rescueServer(&events)
 	srv.Root = root
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		err := srv.Serve(segment.Sockets("192.0.2.1/24"))
 		require.ErrorContains(t, err, "NBD service: closed by someone else")
 		require.NotErrorIs(t, err, pxe.ErrServerClosed)

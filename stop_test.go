@@ -41,7 +41,7 @@ func download(t *testing.T, segment *pxetest.Segment) io.ReadCloser {
 // loads its large file.
 func downloading(t *testing.T, srv *pxe.Server) (sockets pxe.Sockets, served <-chan error, body io.ReadCloser) {
 	t.Helper()
-	segment := pxetest.NewSegment(t)
+	segment := newSegment(t)
 	sockets = segment.Sockets("192.0.2.1/24")
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(sockets) }()
@@ -123,7 +123,7 @@ func TestShutdownFromOnEventMayBeStartedButNotWaitedFor(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		served := make(chan error, 1)
 		sockets := segment.Sockets("192.0.2.1/24")
 		go func() { served <- srv.Serve(sockets) }()

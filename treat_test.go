@@ -154,10 +154,12 @@ func TestABootProgramIsGivenAsItIs(t *testing.T) {
 		return bootcfg.SystemRescue{}.StockMenu()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		segment := pxetest.NewSegment(t)
+		segment := newSegment(t)
 		var mu sync.Mutex
 		var offers []*dhcpv4.DHCPv4
+		judged := judge(t)
 		segment.Tap(func(f pxetest.Frame) bool {
+			judged(f)
 			mu.Lock()
 			defer mu.Unlock()
 			if p, err := dhcpv4.FromBytes(f.Payload); err == nil && p.OpCode == dhcpv4.OpcodeBootReply {
