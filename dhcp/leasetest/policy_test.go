@@ -127,7 +127,7 @@ func TestBrokenPolicies(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			var j judge
-			leasetest.TestPolicy(&j, func() dhcp.LeasePolicy { return newToy(fault) }, leasetest.Size(toySize), leasetest.Patience(hasty))
+			leasetest.TestPolicy(&j, func() dhcp.LeasePolicy { return newToy(fault) }, leasetest.Size(toySize), patience(want))
 			j.caught(t, want)
 		})
 	}

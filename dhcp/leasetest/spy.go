@@ -143,7 +143,8 @@ func (s *spy) judge(what string, q *dhcp.Request, lease dhcp.Lease, err error) d
 	if end := lease.Expiry(); !end.IsZero() && !end.After(time.Now()) {
 		s.r.add("%s returns a lease that has ended at %s", what, end)
 	}
-	if lease.Prefix() != lease.Prefix() || !lease.Expiry().Equal(lease.Expiry()) {
+	prefix, expiry := lease.Prefix(), lease.Expiry()
+	if lease.Prefix() != prefix || !lease.Expiry().Equal(expiry) {
 		s.r.add("%s returns a lease whose methods return another value each time", what)
 	}
 	return lease

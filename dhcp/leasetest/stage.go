@@ -131,37 +131,35 @@ func (st *stage) send(t dhcpv4.MessageType, hw net.HardwareAddr, ciaddr, request
 	}
 }
 
-var none netip.Addr
-
 func (st *stage) discover(hw net.HardwareAddr) outcome {
-	return st.send(dhcpv4.MessageTypeDiscover, hw, none, none, none)
+	return st.send(dhcpv4.MessageTypeDiscover, hw, netip.Addr{}, netip.Addr{}, netip.Addr{})
 }
 
 // choose takes an offer of ours (SELECTING).
 func (st *stage) choose(hw net.HardwareAddr, a netip.Addr) outcome {
-	return st.send(dhcpv4.MessageTypeRequest, hw, none, a, st.own)
+	return st.send(dhcpv4.MessageTypeRequest, hw, netip.Addr{}, a, st.own)
 }
 
 // reboot asks for an address that the client remembers (INIT-REBOOT).
 func (st *stage) reboot(hw net.HardwareAddr, a netip.Addr) outcome {
-	return st.send(dhcpv4.MessageTypeRequest, hw, none, a, none)
+	return st.send(dhcpv4.MessageTypeRequest, hw, netip.Addr{}, a, netip.Addr{})
 }
 
 func (st *stage) renew(hw net.HardwareAddr, a netip.Addr) outcome {
-	return st.send(dhcpv4.MessageTypeRequest, hw, a, none, none)
+	return st.send(dhcpv4.MessageTypeRequest, hw, a, netip.Addr{}, netip.Addr{})
 }
 
 // elsewhere takes the offer of another server, the neighbour of ours.
 func (st *stage) elsewhere(hw net.HardwareAddr, a netip.Addr) outcome {
-	return st.send(dhcpv4.MessageTypeRequest, hw, none, a, st.own.Next())
+	return st.send(dhcpv4.MessageTypeRequest, hw, netip.Addr{}, a, st.own.Next())
 }
 
 func (st *stage) release(hw net.HardwareAddr, a netip.Addr) outcome {
-	return st.send(dhcpv4.MessageTypeRelease, hw, a, none, st.own)
+	return st.send(dhcpv4.MessageTypeRelease, hw, a, netip.Addr{}, st.own)
 }
 
 func (st *stage) decline(hw net.HardwareAddr, a netip.Addr) outcome {
-	return st.send(dhcpv4.MessageTypeDecline, hw, none, a, st.own)
+	return st.send(dhcpv4.MessageTypeDecline, hw, netip.Addr{}, a, st.own)
 }
 
 // lease has a client get a lease, as clients do: it starts over when it is refused.
@@ -177,7 +175,7 @@ func (st *stage) lease(hw net.HardwareAddr) (netip.Addr, bool) {
 		}
 	}
 	st.r.add("client %s gets no lease: %s", hw, last)
-	return none, false
+	return netip.Addr{}, false
 }
 
 // keeps reports a problem unless the client can renew its lease.

@@ -219,8 +219,8 @@ func (t *toy) WithdrawOffer(_ context.Context, r *dhcp.Request) {
 func (t *toy) Knows(_ context.Context, r *dhcp.Request) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	client := string(r.HardwareAddr())
-	return t.fault == "knows everybody" || t.fault != "knows nobody" && (t.leases[client].IsValid() || t.offers[client].IsValid())
+	known := t.leases[string(r.HardwareAddr())].IsValid() || t.offers[string(r.HardwareAddr())].IsValid()
+	return t.fault == "knows everybody" || t.fault != "knows nobody" && known
 }
 
 func (t *toy) Covers(a netip.Addr) bool {

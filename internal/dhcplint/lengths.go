@@ -11,20 +11,12 @@ type form struct {
 	text        bool
 }
 
-var (
-	flag     = form{least: 1}
-	word     = form{least: 2}
-	long     = form{least: 4}
-	hosts    = form{least: 4, step: 4}
-	pairs    = form{least: 8, step: 8}
-	words    = form{least: 2, step: 2}
-	bytesOf1 = form{least: 1, step: 1}
-	text     = form{least: 1, step: 1, text: true}
-)
-
 // formOf is what the RFCs say of an option: RFC 2132 up to 76, then as noted. It
 // is not known of every option.
 func formOf(code byte) (form, bool) {
+	flag, word, long := form{least: 1}, form{least: 2}, form{least: 4}
+	hosts, pairs, words := form{least: 4, step: 4}, form{least: 8, step: 8}, form{least: 2, step: 2}
+	some, text := form{least: 1, step: 1}, form{least: 1, step: 1, text: true}
 	switch code {
 	case 19, 20, 23, 27, 29, 30, 31, 34, 36, 37, 39, 46, 52, 53, 116: // 116: RFC 2563
 		return flag, true
@@ -70,7 +62,7 @@ func formOf(code byte) (form, bool) {
 	case 124, 125: // RFC 3925
 		return form{least: 5, step: 1}, true
 	case 43, 55, 81, 98, 99, 119, 120, 175, 177, 203:
-		return bytesOf1, true
+		return some, true
 	}
 	return form{}, false
 }
