@@ -39,8 +39,9 @@ func (s BindingState) String() string {
 // nothing changes what HW and ID point to.
 type Binding struct {
 	// HW and ID are the client's hardware address and option 61. The client is
-	// known by HW, and by ID only if HW is empty. Of several that it sent, ID is
-	// the one that has a [Reservation], else the last.
+	// known by HW, and by ID only if HW is empty; with [Pool.StrictIdentity] by
+	// ID, and by HW only if ID is empty. Of several that it sent, ID is the one
+	// that has a [Reservation], else the last.
 	HW net.HardwareAddr
 	ID []byte
 	// UUID is the machine's, see [Client.UUID]. Only firmware and loaders send
@@ -80,5 +81,3 @@ func (b Binding) active(now time.Time) bool {
 	}
 	return false
 }
-
-func (b Binding) key() string { return clientKey(b.HW, b.ID) }

@@ -142,7 +142,7 @@ func (p *Pool) WithdrawOffer(ctx context.Context, r *Request) {
 		return
 	}
 	defer p.mu.Unlock()
-	if held := t.holders[r.key()]; held != nil {
+	if held := t.holders[t.key(r.HardwareAddr(), r.ClientID())]; held != nil {
 		t.unhold(held)
 	}
 }
@@ -167,7 +167,7 @@ func (p *Pool) end(ctx context.Context, r *Request, state BindingState, after ti
 	defer p.mu.Unlock()
 	now := time.Now()
 	t.sweep(now)
-	key := r.key()
+	key := t.key(r.HardwareAddr(), r.ClientID())
 	s := t.owners[key]
 	if s == nil || s.addr != r.RequestedAddr() || s.rec.State != Bound || !s.rec.active(now) {
 		return ErrNotHolder

@@ -58,18 +58,19 @@ func (t *table) load(b Binding, now time.Time) {
 	if b.Version == 0 || !addr.Is4() {
 		return
 	}
+	key := t.key(b.HW, b.ID)
 	if _, inRange := t.offset(addr); !inRange && t.reservee[addr] == nil {
-		if old, seen := t.moved[b.key()]; t.reservation(b.HW, b.UUID, b.ID) != nil && (!seen || b.freeAfter(old)) {
-			t.moved[b.key()] = b
+		if old, seen := t.moved[key]; t.reservation(b.HW, b.UUID, b.ID) != nil && (!seen || b.freeAfter(old)) {
+			t.moved[key] = b
 		}
 		return // of a range that is no longer ours
 	}
-	old := t.owners[b.key()]
+	old := t.owners[key]
 	s := t.record(addr, b)
 	if old != nil && old.rec.freeAfter(b) {
 		t.disown(s)
-		old.owner = b.key()
-		t.owners[old.owner] = old
+		old.owner = key
+		t.owners[key] = old
 	}
 }
 

@@ -30,7 +30,7 @@ const (
 // Pool is a [LeasePolicy] that gives out the addresses of a range. The fields
 // must not change once it is used. Its methods are safe for concurrent use.
 //
-// A client is known by its hardware address, so that the firmware, the loader,
+// Unless StrictIdentity is set a client is known by its hardware address, so that the firmware, the loader,
 // the initramfs and the operating system of one machine, which send different
 // client identifiers or none, keep one address (a root file system over the
 // network does not survive another one). A [Reservation] may name it by what
@@ -66,7 +66,21 @@ type Pool struct {
 	// Quarantine is for how long an address that a client declined is kept from
 	// everybody. Zero: 10 min.
 	Quarantine time.Duration
-	// Store keeps the leases. Nil: memory.
+	// StrictIdentity makes the client identifier (option 61) the key of a lease,
+	// as RFC 2131 section 4.2 and RFC 4361 say, and the hardware address only
+	// for a client that sends none: for networks where one machine is to keep its
+	// address behind several interfaces.
+	//
+	// It does not suit machines that boot from the network. Firmware, loader,
+	// initramfs and operating system each send an identifier of their own or
+	// none, so that each is a client of its own: one boot takes up to four
+	// addresses, each for the lease time, and a root file system over the
+	// network does not survive it when the system's DHCP client gets another
+	// address than the initramfs had. Who sets it gives such machines a network, or a
+	// pool in a [Chain], of their own, or makes the identifiers equal.
+	StrictIdentity bool
+	// Store keeps the leases. Nil: memory. It may be that of a pool with the
+	// other StrictIdentity: the records have both keys.
 	Store Store
 
 	loading sync.Mutex // held while the store is read

@@ -20,7 +20,9 @@ import (
 // with the lease of their common hardware address. So what the firmware matched
 // holds for the initramfs and the operating system too, for as long as the
 // record of the lease exists; that of a reserved address outlives the lease,
-// except when the client declines it.
+// except when the client declines it. With [Pool.StrictIdentity] nothing is
+// remembered from one stage to the next: each is matched by what it sends itself,
+// and while one of them has the reserved address the others get none of it.
 //
 // Of several reservations that name one client, that of its hardware address
 // counts, then that of its UUID, then that of the client identifier it sent
@@ -139,7 +141,7 @@ func checkUUID(uuid string) error {
 
 // client is who sent a request, with what the pool remembers of it.
 type client struct {
-	key      string // see clientKey
+	key      string // see table.key
 	id       []byte // the client identifier to go by and to remember
 	uuid     string
 	reserved *Reservation // nil: none
@@ -150,7 +152,7 @@ type client struct {
 // identifier that has a reservation is not forgotten for another, or a machine
 // with two would change its address from stage to stage.
 func (t *table) identify(r *Request) client {
-	c := client{key: r.key(), id: r.ClientID(), uuid: r.Client.UUID}
+	c := client{key: t.key(r.HardwareAddr(), r.ClientID()), id: r.ClientID(), uuid: r.Client.UUID}
 	before := t.moved[c.key]
 	if own := t.owners[c.key]; own != nil {
 		before = own.rec

@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"hash/fnv"
 	"math/bits"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -17,6 +18,7 @@ import (
 // an offer are kept apart, so that a stranger's DISCOVER does not make the pool
 // forget whose address it was.
 type table struct {
+	strict   bool // Pool.StrictIdentity
 	first    uint32
 	size     int
 	used     []uint64 // one bit for each address of the range: has a slot, or is reserved
@@ -55,7 +57,8 @@ type quarantine struct {
 
 func newTable(p *Pool) *table {
 	t := &table{
-		slots: make(map[netip.Addr]*slot), owners: make(map[string]*slot), holders: make(map[string]*slot),
+		strict: p.StrictIdentity,
+		slots:  make(map[netip.Addr]*slot), owners: make(map[string]*slot), holders: make(map[string]*slot),
 		reserved: make(map[string]*Reservation), reservee: make(map[netip.Addr]*Reservation),
 		moved:    make(map[string]Binding),
 		declines: make(map[string]int),
@@ -76,6 +79,14 @@ func newTable(p *Pool) *table {
 		}
 	}
 	return t
+}
+
+// key is what the pool knows a client by.
+func (t *table) key(hw net.HardwareAddr, id []byte) string {
+	if t.strict && len(id) > 0 {
+		hw = nil
+	}
+	return clientKey(hw, id)
 }
 
 // offset is the place of an address in the range.
@@ -155,7 +166,7 @@ func (t *table) record(a netip.Addr, b Binding) *slot {
 	t.disown(s)
 	s.rec = b
 	if b.Version != 0 && b.State != Declined {
-		s.owner = b.key()
+		s.owner = t.key(b.HW, b.ID)
 		if old := t.owners[s.owner]; old != nil {
 			t.disown(old)
 		}
