@@ -24,7 +24,8 @@ type BootFile struct {
 	// a client that asks for another one gets no reply. 0 is what all ask for
 	// that are not sent by a menu; see [Request.BootItem].
 	Item uint16
-	// Options are sent whether the client asks for them or not, and replace
+	// Options are sent whether the client asks for them or not, but for 108 and
+	// 114 (RFC 8925, RFC 8910), which are only if it does, and replace
 	// what the server would send itself under the same codes: 43, 60, 66, 67
 	// and 175 among them.
 	Options []dhcpv4.Option
@@ -90,7 +91,7 @@ func addBootFile(reply *dhcpv4.DHCPv4, r *Request, f *BootFile) error {
 			reply.Options[175] = []byte{ipxeNoPXEDHCP, 1, 1}
 		}
 	}
-	return mergeOptions(reply.Options, f.Options, nil)
+	return mergeOptions(reply.Options, f.Options, unforbidden(r))
 }
 
 const ipxeNoPXEDHCP = 176 // sub-option of 175

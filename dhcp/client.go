@@ -55,8 +55,8 @@ type Client struct {
 	// UUID is the machine's (option 97) as its firmware shows it: canonical
 	// text in lower case, "" if absent, ill-formed, all zeros or all ones.
 	UUID string
-	// VendorClass and UserClass are options 60 and 77 as sent. They are the
-	// client's bytes: quote them before logging.
+	// VendorClass and UserClass are options 60 and 77 as sent, the former without
+	// trailing NULs. They are the client's bytes: quote them before logging.
 	VendorClass string
 	UserClass   string
 	// Features are what an iPXE says of itself; the zero Features for all others.
@@ -77,7 +77,7 @@ const (
 // not by its architecture, so that a reply has the class that the client knows.
 func classify(p *dhcpv4.DHCPv4) Client {
 	c := Client{
-		VendorClass: string(p.Options.Get(dhcpv4.OptionClassIdentifier)),
+		VendorClass: strings.TrimRight(string(p.Options.Get(dhcpv4.OptionClassIdentifier)), "\x00"),
 		UserClass:   string(p.Options.Get(dhcpv4.OptionUserClassInformation)),
 		UUID:        uuidText(p.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
 	}
@@ -120,7 +120,7 @@ func archOf(b []byte) (Arch, bool) {
 // userClassIs accepts the form that iPXE sends, the bare text, and RFC 3004's
 // list of length-prefixed texts.
 func userClassIs(class, want string) bool {
-	if class == want {
+	if strings.TrimRight(class, "\x00") == want {
 		return true
 	}
 	for class != "" {

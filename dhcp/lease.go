@@ -33,9 +33,9 @@ type LeaseOptions interface {
 	// LeaseOptions returns options for this client, which replace those of its
 	// network of the same code; those of its boot file replace both. A client
 	// that sends a list of what it wants (option 55) gets those on the list, one
-	// that sends none gets all. Options that the server makes itself (mask,
-	// lease time, server identifier and the like) are refused: then no reply
-	// leaves, and the drop names the option.
+	// that sends none gets all but 108 and 114 (RFC 8925, RFC 8910). Options
+	// that the server makes itself (mask, lease time, server identifier and the
+	// like) are refused: then no reply leaves, and the drop names the option.
 	LeaseOptions() []dhcpv4.Option
 }
 

@@ -87,7 +87,7 @@ type Network struct {
 	ServerAddr netip.Addr
 	// Options are further options for clients of this network. A client that
 	// sends a list of what it wants (option 55) gets those on the list, one
-	// that sends none gets all.
+	// that sends none gets all but 108 and 114 (RFC 8925, RFC 8910).
 	Options []dhcpv4.Option
 	// Authoritative says that no other DHCP server serves this network. Then a
 	// client that comes with an address of another network, or renews a lease

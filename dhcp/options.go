@@ -9,14 +9,14 @@ import (
 )
 
 // mergeOptions puts from into o, replacing what has the same code. Only codes
-// that want says yes to are taken, all if it is nil.
+// that want says yes to are taken.
 func mergeOptions(o dhcpv4.Options, from []dhcpv4.Option, want func(uint8) bool) error {
 	for _, option := range from {
 		v, err := optionValue(option)
 		if err != nil {
 			return err
 		}
-		if code := option.Code.Code(); want == nil || want(code) {
+		if code := option.Code.Code(); want(code) {
 			o[code] = v
 		}
 	}
@@ -44,6 +44,9 @@ func optionValue(option dhcpv4.Option) (v []byte, err error) {
 // client can read or that would harm it.
 func checkOption(code uint8, v []byte) error {
 	switch code {
+	case 116:
+		// RFC 2563: without an address only, and then there is no reply.
+		return errors.New("dhcp: option 116 (auto-configure) is never sent: each client that gets a reply gets an address")
 	case optionPad, optionEnd, 1, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82, 97, 118:
 		return fmt.Errorf("dhcp: option %d is the server's own; it follows from the lease, the network or the request", code)
 	case 43, 60, 67:
@@ -67,6 +70,14 @@ func checkOption(code uint8, v []byte) error {
 		if err := checkSearchList(v); err != nil {
 			return err
 		}
+	case 121, 249: // 249 is Microsoft's number for the same
+		if err := checkRoutes(v); err != nil {
+			return fmt.Errorf("dhcp: option %d (classless routes): %w", code, err)
+		}
+	}
+	// RFC 2132 section 2. A boot file may have one, see StyleNUL.
+	if isText(code) && len(v) > 0 && v[len(v)-1] == 0 {
+		return fmt.Errorf("dhcp: option %d is text and ends with a NUL; leave it out", code)
 	}
 	if len(v) == 0 && code != 80 {
 		return fmt.Errorf("dhcp: option %d is empty", code)
@@ -104,6 +115,35 @@ func checkSearchList(v []byte) error {
 		v = v[1+n:]
 	}
 	return nil
+}
+
+// checkRoutes accepts option 121 (RFC 3442): for each route the length of its
+// prefix, just the bytes that this makes significant, and a router.
+func checkRoutes(v []byte) error {
+	for len(v) > 0 {
+		width := int(v[0])
+		if width > 32 {
+			return fmt.Errorf("a prefix of %d bits", width)
+		}
+		n := (width + 7) / 8
+		if len(v) < 1+n+4 {
+			return errors.New("the last route is cut")
+		}
+		if spare := n*8 - width; spare > 0 && v[n]&(1<<spare-1) != 0 {
+			return fmt.Errorf("a destination with bits beyond the %d of its prefix", width)
+		}
+		v = v[1+n+4:]
+	}
+	return nil
+}
+
+// isText reports whether an option is text in the specification of its code.
+func isText(code uint8) bool {
+	switch code {
+	case 12, 14, 15, 17, 18, 40, 64, 66, 100, 101, 114, 209, 210:
+		return true
+	}
+	return false
 }
 
 func notLDH(c rune) bool {

@@ -135,8 +135,20 @@ func newBootReply(r *Request, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 // sends none.
 func wanted(r *Request) func(uint8) bool {
 	list := r.Packet.Options.Get(dhcpv4.OptionParameterRequestList)
-	return func(code uint8) bool { return len(list) == 0 || slices.Contains(list, code) }
+	return func(code uint8) bool {
+		return slices.Contains(list, code) || len(list) == 0 && !onlyIfAsked(code)
+	}
 }
+
+// unforbidden is wanted for options that go to clients unasked.
+func unforbidden(r *Request) func(uint8) bool {
+	list := r.Packet.Options.Get(dhcpv4.OptionParameterRequestList)
+	return func(code uint8) bool { return !onlyIfAsked(code) || slices.Contains(list, code) }
+}
+
+// onlyIfAsked reports whether only clients that ask for an option know what to do
+// with it: 108 switches IPv4 off (RFC 8925), 114 names a captive portal (RFC 8910).
+func onlyIfAsked(code uint8) bool { return code == 108 || code == 114 }
 
 // leasePrefix is the leased address with the mask that the client gets.
 func leasePrefix(r *Request, lease Lease) (netip.Prefix, error) {
