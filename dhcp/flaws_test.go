@@ -77,6 +77,10 @@ func TestKea_4424_NAKThroughARelayHasTheBroadcastBit(t *testing.T) {
 	x := ask(t, newServer(), request(mac(1), selecting("192.0.2.7"), giaddr("192.0.2.2")))
 	require.Equal(t, "NAK", x.kind())
 	require.True(t, x.reply.IsBroadcast())
+	x = ask(t, newServer(), request(mac(1), selecting("192.0.2.7")))
+	require.Equal(t, "NAK", x.kind())
+	require.False(t, x.reply.IsBroadcast(), "nobody reads it of a NAK that is broadcast anyway")
+	dora(t, newServer(), mac(1), giaddr("192.0.2.2"))
 }
 
 func TestKea_2026_DoubleReleaseAndLeaseWithoutHardwareAddress(t *testing.T) {
@@ -161,7 +165,7 @@ func TestCoredhcp_ReleaseOfUnknownAllocatesNothing(t *testing.T) {
 	dora(t, s, mac(1))
 }
 
-func TestCoredhcp_148_RestartGivesTheSameAddress(t *testing.T) {
+func TestCoredhcp_153_287_RestartGivesTheSameAddress(t *testing.T) {
 	store := &MemoryStore{}
 	var got string
 	for range 3 {
@@ -177,9 +181,10 @@ func TestTinkerbell_ZeroLengthMachineIdentifier(t *testing.T) {
 	x := ask(t, newServer(withBoot("x")), discover(mac(1), opt(97), optText(60, "PXEClient")))
 	require.Equal(t, "OFFER", x.kind())
 	require.NotContains(t, wireCodes(x.raw), byte(97))
+	dora(t, newServer(withBoot("x")), mac(1), opt(97), optText(60, "PXEClient"))
 }
 
-// TestReplyHasNoByteOfAnotherPacket fills what is reused with a pattern: the
+// TestCVE_2017_14494_ReplyHasNoByteOfAnotherPacket fills what is reused with a pattern: the
 // class of flaw behind dnsmasq's CVE-2017-14494, memory in replies.
 func TestCVE_2017_14494_ReplyHasNoByteOfAnotherPacket(t *testing.T) {
 	s := newServer()
@@ -189,6 +194,7 @@ func TestCVE_2017_14494_ReplyHasNoByteOfAnotherPacket(t *testing.T) {
 	c.put(discover(mac(2)))
 	_, sent := c.next(t)
 	require.NotContains(t, string(sent.b), "\xa5\xa5")
+	doraOn(t, c, mac(3))
 }
 
 func TestMarkerOfOneClientReachesNoOther(t *testing.T) {

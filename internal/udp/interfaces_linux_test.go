@@ -43,7 +43,7 @@ func indexOf(t *testing.T, ifname string) int {
 
 // An interface that is deleted and made again, with another index and another
 // address, is served as before, in each way that a reply can take.
-func TestD084_AnInterfaceComesAndGoes(t *testing.T) {
+func TestD084_Dnsmasq_2_87_AnInterfaceComesAndGoes(t *testing.T) {
 	cable(t, "srv0", "cli0", "192.0.2.1/24")
 	serveDHCP(t, dhcp.Network{Interface: "srv0", Mode: dhcp.Full, Leases: pool("192.0.2.100", "192.0.2.199")})
 	seen := make(map[int]bool)
