@@ -97,3 +97,23 @@ func FuzzClient(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUserClass compares how option 77 is read with RFC 3004 and with what iPXE
+// sends, written down another way.
+func FuzzUserClass(f *testing.F) {
+	for _, class := range []string{"", "iPXE", "iPXE\x00", "\x04iPXE", "\x03abc\x04iPXE\x01x", "\x05iPXE", "\x00\x04iPXE", "\xffiPXE"} {
+		f.Add([]byte(class))
+	}
+	f.Fuzz(func(t *testing.T, class []byte) {
+		want := string(bytes.TrimRight(class, "\x00")) == "iPXE"
+		for at := 0; at < len(class) && class[at] != 0; at += 1 + int(class[at]) {
+			end := at + 1 + int(class[at])
+			if end > len(class) {
+				break
+			}
+			want = want || string(class[at+1:end]) == "iPXE"
+		}
+		require.Equal(t, want, userClassIs(string(class), "iPXE"))
+		require.Equal(t, want, classify(discover(mac(1), opt(77, class...))).Kind == IPXE)
+	})
+}

@@ -17,29 +17,83 @@ import (
 // back, and nobody else is told ACK for it meanwhile; a reserved address goes to
 // clients only that have said who they are, once; who has it is offered it again,
 // whatever it sends; and what is offered is granted at once. Every other seed has
-// a chain of two pools.
+// a chain of two pools, and every other two clients that are known by their
+// identifiers.
 func TestNoAddressIsGivenTwice(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newModel(seed)
+				m := newModel(rand.New(rand.NewPCG(seed, 1)), seed%2 == 1, seed%4 >= 2)
 				for m.step = range 1500 {
-					m.packet(t)
-					if m.rnd.IntN(3) == 0 {
-						time.Sleep(time.Duration(m.rnd.IntN(40000)) * time.Millisecond)
-					}
-					if m.rnd.IntN(100) == 0 {
-						m.start()
-					}
+					m.act(t)
 				}
 				require.NotEmpty(t, m.remembered, "a reserved address was given to a client that did not say who it is again")
-				for _, p := range m.pools.pools() {
-					if p.table != nil {
-						checkTable(t, p.table)
-					}
-				}
+				m.checkTables(t)
 			})
 		})
+	}
+}
+
+// FuzzOperations lets the fuzzer choose what the clients of TestNoAddressIsGivenTwice
+// do: each byte is a choice.
+func FuzzOperations(f *testing.F) {
+	for seed := range byte(4) {
+		rnd := rand.New(rand.NewPCG(uint64(seed), 2))
+		choices := []byte{seed}
+		for range 400 {
+			choices = append(choices, byte(rnd.Uint32()))
+		}
+		f.Add(choices)
+	}
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		if len(choices) < 2 || len(choices) > 4000 {
+			return
+		}
+		synctest.Test(t, func(t *testing.T) {
+			source := &byteSource{left: choices[1:]}
+			m := newModel(rand.New(source), choices[0]&1 != 0, choices[0]&2 != 0)
+			for ; len(source.left) > 0; m.step++ {
+				m.act(t)
+			}
+			m.checkTables(t)
+		})
+	})
+}
+
+// byteSource is a source of numbers whose size follows from one byte each, and of
+// others when there is none left: rand draws again when it does not like a number.
+type byteSource struct {
+	left  []byte
+	after uint64
+}
+
+// Uint64 implements rand.Source.
+func (s *byteSource) Uint64() uint64 {
+	if len(s.left) == 0 {
+		s.after += 0x9e3779b97f4a7c15
+		return s.after
+	}
+	b := s.left[0]
+	s.left = s.left[1:]
+	return uint64(b) * 0x0101010101010101
+}
+
+// act sends a packet, and lets time go by or the server start again now and then.
+func (m *model) act(t *testing.T) {
+	m.packet(t)
+	if m.rnd.IntN(3) == 0 {
+		time.Sleep(time.Duration(m.rnd.IntN(40000)) * time.Millisecond)
+	}
+	if m.rnd.IntN(100) == 0 {
+		m.start()
+	}
+}
+
+func (m *model) checkTables(t *testing.T) {
+	for _, p := range m.pools.pools() {
+		if p.table != nil {
+			checkTable(t, p.table)
+		}
 	}
 }
 
@@ -49,6 +103,7 @@ type model struct {
 	step   int
 	store  MemoryStore
 	chain  bool
+	strict bool // Pool.StrictIdentity: each client has one identifier
 	pools  Chain
 	server *Server
 	held   map[string]grant // by address
@@ -64,8 +119,8 @@ type grant struct {
 	until time.Time
 }
 
-func newModel(seed uint64) *model {
-	m := &model{rnd: rand.New(rand.NewPCG(seed, 1)), chain: seed%2 == 1, held: map[string]grant{}, offers: map[int]string{},
+func newModel(rnd *rand.Rand, chain, strict bool) *model {
+	m := &model{rnd: rnd, chain: chain, strict: strict, held: map[string]grant{}, offers: map[int]string{},
 		said: map[int]map[string]bool{}, remembered: map[string]int{}}
 	m.start()
 	return m
@@ -89,7 +144,7 @@ func (m *model) start() {
 	}
 	for _, p := range m.pools.pools() {
 		p.LeaseTime, p.OfferTime, p.Quarantine = 10*time.Minute, 20*time.Second, 5*time.Minute
-		p.Store = &m.store
+		p.Store, p.StrictIdentity = &m.store, m.strict
 	}
 	m.server = newServer(withChain(m.pools...))
 	if !m.chain {
@@ -115,6 +170,9 @@ func (m *model) identity(who int) (mods []dhcpv4.Modifier) {
 	if m.rnd.IntN(2) == 0 {
 		uuid, _ := machineUUID(byte(who % 10))
 		mods = append(mods, uuid)
+	}
+	if m.strict {
+		return append(mods, opt(61, 200, byte(who)))
 	}
 	switch m.rnd.IntN(3) {
 	case 0:
