@@ -152,6 +152,11 @@ func (m *model) start() {
 	}
 }
 
+// poolOf is the pool that has an address.
+func (m *model) poolOf(a string) int {
+	return slices.IndexFunc(m.pools.pools(), func(p *Pool) bool { return p.Covers(addr(a)) })
+}
+
 // reservation is that of an address, nil if it has none.
 func (m *model) reservation(a string) *Reservation {
 	for _, p := range m.pools.pools() {
@@ -237,8 +242,8 @@ func (m *model) send(t *testing.T, who int, a string, p *dhcpv4.DHCPv4) result {
 	case x.kind() == "ACK":
 		m.check(t, who, x, now)
 		for other, g := range m.held {
-			if g.who == who {
-				delete(m.held, other) // it moved to its reserved address
+			if g.who == who && m.poolOf(other) == m.poolOf(x.addr()) {
+				delete(m.held, other) // it moved; a pool has one address for a client, a chain one of each
 			}
 		}
 		m.held[x.addr()] = grant{who, now.Add(10 * time.Minute)}
