@@ -15,6 +15,13 @@ func (osDisk) lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := file.Stat()
+	if err == nil && info.Mode().Perm() != leaseMode {
+		err = file.Chmod(leaseMode) // or a umask could keep us out the next time
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
 	conn, err := file.SyscallConn()
 	if err != nil {
 		return nil, errors.Join(err, file.Close())

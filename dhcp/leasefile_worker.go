@@ -74,6 +74,10 @@ func (f *LeaseFile) stage() []change {
 		old, ok := f.bindings[addr]
 		switch {
 		case !ok && op.remove:
+			// What could not be brought to disk may yet be there.
+			if f.fault != nil && !f.Volatile {
+				op.err = f.named(f.fault)
+			}
 			close(op.done)
 			continue
 		case ok && recordVersion(old) != op.binding.Version, !ok && op.binding.Version != 0:
