@@ -4,7 +4,8 @@
 //
 //	make bench                     every row, five rounds
 //	make bench ROWS=nbd/fio N=9    the rows whose name has that in it; prints only
-//	make bench PROFILE=cpu.pprof   and CPU profiles of our side, one a row
+//	make bench PROFILE=cpu.pprof   and profiles of our side for each row: CPU,
+//	                               allocations, waiting for locks
 //
 // What makes the figures comparable:
 //   - every server is a process of its own, started anew for every measurement;
@@ -13,10 +14,14 @@
 //   - a round measures every server once, one right after the other, and the next
 //     round begins with another one; a ratio is the median of the rounds' ratios,
 //     so that a machine which gets slower for a while slows both sides;
-//   - theirs serve a plain file, ours the file of the same content inside an ISO
+//   - servers of DHCP give out leases over a cable (a veth pair) to the namespace of
+//     another thread, to perfdhcp, which plays a relay, and to package dhcpload,
+//     whose clients sit on the cable themselves; their figures are means of the
+//     rounds without the highest and the lowest: N=9 for a mean of seven;
+//   - of the others, theirs serve a plain file, ours the file of the same content inside an ISO
 //     image, both on the same file system and in the page cache, read into it the
 //     same way;
-//   - they talk over the loopback interface of a network namespace of their own,
+//   - those talk over the loopback interface of a network namespace of their own,
 //     with reno as the congestion control, which every system allows there: sockets
 //     inherit the machine's, and with bbr a single stream has one of two speeds.
 //

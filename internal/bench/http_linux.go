@@ -54,7 +54,7 @@ func streams(n int, size int64, take func(*download, int64) error) func(context.
 			return nil
 		})
 		total := passes * int64(n) * size
-		return sample{float64(total) / 1e6 / time.Since(start).Seconds(), total}, err
+		return sample{value: float64(total) / 1e6 / time.Since(start).Seconds(), bytes: total}, err
 	}
 }
 
@@ -180,7 +180,7 @@ func smallFiles(ctx context.Context, r *running) (sample, error) {
 	for _, n := range counts {
 		sum += n
 	}
-	return sample{float64(sum) / time.Since(start).Seconds(), int64(sum) * smallSize}, err
+	return sample{value: float64(sum) / time.Since(start).Seconds(), bytes: int64(sum) * smallSize}, err
 }
 
 func askAgain(ctx context.Context, addr, name string, until time.Time) (n int, err error) {

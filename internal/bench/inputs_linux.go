@@ -28,6 +28,7 @@ type inputs struct {
 	plain   string // the folder of the plain files
 	iso     string
 	profile string // where our side writes a CPU profile; may be empty
+	cable   *cable // to DHCP clients; nil: there is none
 }
 
 // newInputs writes the files into dir. They are noise, so that nobody gains by

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -78,9 +79,17 @@ func (o *options) bench(ctx context.Context, inside bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	in, err := newInputs(dir)
-	if err != nil {
-		return err
+	chosen := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return !strings.Contains(r.name, o.rows) })
+	in := &inputs{dir: dir}
+	if slices.ContainsFunc(chosen, func(r row) bool { return !r.leases() }) {
+		if in, err = newInputs(dir); err != nil {
+			return err
+		}
+	}
+	if inside && slices.ContainsFunc(chosen, row.leases) {
+		if in.cable, err = layCable(ctx); err != nil {
+			return err
+		}
 	}
 	r := report{Date: time.Now().UTC().Format(time.DateOnly), Rounds: o.rounds, Versions: make(map[string]string)}
 	r.Machine = describe(dir, inside)
@@ -89,10 +98,7 @@ func (o *options) bench(ctx context.Context, inside bool) (err error) {
 		return err
 	}
 	var failed error
-	for _, row := range rows {
-		if !strings.Contains(row.name, o.rows) {
-			continue
-		}
+	for _, row := range chosen {
 		results, err := o.measure(ctx, row, in, r.Versions)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -122,6 +128,9 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 	servers := families[name]
 	// The speed, and the CPU time of the server alone and with its client's.
 	lines := []result{{Name: row.name, What: row.what, Unit: row.unit, Goal: row.goal}}
+	for _, c := range row.more {
+		lines = append(lines, result{Name: row.name + "-" + c.name, What: row.what + c.what, Unit: c.unit, Goal: c.goal})
+	}
 	if row.cpu {
 		lines = append(lines, result{Name: row.name + "-cpu", What: row.what + ", CPU of the server", Unit: "s/GiB", Goal: row.cpuGoal})
 	}
@@ -130,7 +139,10 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 	}
 	notes := make([]string, len(servers)) // why one is not measured
 	for i, s := range servers {
-		notes[i] = cmp.Or(row.client.missing(), s.program.missing())
+		notes[i] = cmp.Or(row.without[s.name], row.client.missing(), s.program.missing())
+		if s.serves != nil && in.cable == nil {
+			notes[i] = "no network namespace"
+		}
 		for _, p := range []program{s.program, row.client} {
 			if line := p.versionLine(); line != "" && versions[p.name] == "" {
 				versions[p.name] = line
@@ -138,7 +150,7 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 		}
 	}
 	for i := range lines {
-		lines[i].Load = load()
+		lines[i].Load, lines[i].Trimmed = load(), row.mean
 		for _, s := range servers {
 			lines[i].Servers = append(lines[i].Servers, figure{Server: s.name})
 		}
@@ -148,7 +160,11 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 		in.profile = strings.TrimSuffix(o.profile, ending) + "." + strings.ReplaceAll(row.name, "/", "-") + ending
 	}
 	var failed error
-	for round := range o.rounds {
+	rounds := o.rounds
+	if row.rounds != 0 {
+		rounds = min(rounds, row.rounds)
+	}
+	for round := range rounds {
 		for i := range servers {
 			// Another one begins each round: the first may meet colder caches.
 			at := (round + i) % len(servers)
@@ -182,34 +198,34 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 	return lines, failed
 }
 
-// once measures one server that is started for this. It returns the value, the
-// server's CPU seconds for each GiB, and the same with those of this process,
-// which is the client of many rows: on a loopback interface, each end does a
-// part of the other's work in the kernel.
-func once(ctx context.Context, row row, s server, in *inputs) (values [3]float64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
+// once measures one server that is started for this. It returns the value and
+// what else the row has, the server's CPU seconds for each GiB, and the same with
+// those of this process, which is the client of many rows: on a loopback interface,
+// each end does a part of the other's work in the kernel.
+func once(ctx context.Context, row row, s server, in *inputs) (values []float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(row.limit, sampleLimit))
 	defer cancel()
 	r, err := start(ctx, s, in)
 	if err != nil {
-		return values, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	before, err := cpuTime(r.pid)
 	if err != nil {
-		return values, err
+		return nil, err
 	}
 	ownBefore := clockOf(os.Getpid())
 	got, err := row.measure(ctx, r)
 	if err != nil {
-		return values, fmt.Errorf("%w; the server said: %s", err, r.tail())
+		return nil, fmt.Errorf("%w; the server said: %s", err, r.tail())
 	}
 	own := clockOf(os.Getpid()) - ownBefore
 	after, err := cpuTime(r.pid)
-	values[0] = got.value
+	values = append([]float64{got.value}, got.more...)
 	if got.bytes > 0 {
 		gib := float64(got.bytes) / (1 << 30)
-		values[1] = (after - before).Seconds() / gib
-		values[2] = values[1] + own.Seconds()/gib
+		cpu := (after - before).Seconds() / gib
+		values = append(values, cpu, cpu+own.Seconds()/gib)
 	}
 	return values, err
 }

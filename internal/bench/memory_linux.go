@@ -52,7 +52,7 @@ func downloads(n int) func(context.Context, *running) (sample, error) {
 		if err == nil {
 			err = look()
 		}
-		return sample{float64(most-before) / (1 << 20), 0}, err
+		return sample{value: float64(most-before) / (1 << 20)}, err
 	}
 }
 
@@ -82,6 +82,6 @@ func idleNBD(n int) func(context.Context, *running) (sample, error) {
 			}
 		}
 		after, err := memory(r.pid)
-		return sample{float64(after-before) / 1024 / float64(n), 0}, err
+		return sample{value: float64(after-before) / 1024 / float64(n)}, err
 	}
 }

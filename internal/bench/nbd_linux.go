@@ -20,7 +20,7 @@ func nbdcopy(connections int) func(context.Context, *running) (sample, error) {
 	return func(ctx context.Context, r *running) (sample, error) {
 		start := time.Now()
 		_, err := run(ctx, "nbdcopy", fmt.Sprintf("--connections=%d", connections), nbdURL(r), "null:")
-		return sample{bigSize / 1e6 / time.Since(start).Seconds(), bigSize}, err
+		return sample{value: bigSize / 1e6 / time.Since(start).Seconds(), bytes: bigSize}, err
 	}
 }
 
@@ -32,7 +32,7 @@ func qemuImg(size, count int64) func(context.Context, *running) (sample, error) 
 			return sample{}, err
 		}
 		seconds, err := parseQemuImg(out)
-		return sample{float64(size*count) / 1e6 / seconds, size * count}, err
+		return sample{value: float64(size*count) / 1e6 / seconds, bytes: size * count}, err
 	}
 }
 
@@ -84,7 +84,7 @@ func parseFio(out string) (sample, error) {
 		return sample{}, fmt.Errorf("fio: no figures of one job without errors: %+v", report)
 	}
 	read := report.Jobs[0].Read
-	return sample{read.Speed / 1e6, read.Bytes}, nil
+	return sample{value: read.Speed / 1e6, bytes: read.Bytes}, nil
 }
 
 // nbdClient is a connection that has come to the transmission phase.

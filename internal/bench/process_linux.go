@@ -28,9 +28,11 @@ type running struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
 	log  string
+
+	cable *cable // of [inputs]
 }
 
-// start runs the server and returns when it accepts connections.
+// start runs the server and returns when it serves.
 func start(ctx context.Context, s server, in *inputs) (*running, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -45,7 +47,7 @@ func start(ctx context.Context, s server, in *inputs) (*running, error) {
 		return nil, err
 	}
 	defer log.Close()
-	r := &running{addr: addr, cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{}), log: log.Name()}
+	r := &running{addr: addr, cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{}), log: log.Name(), cable: in.cable}
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	// main is locked to the main thread, whose end is the end of this process.
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -63,7 +65,11 @@ func start(ctx context.Context, s server, in *inputs) (*running, error) {
 		err = r.readPID(ctx, filepath.Join(in.dir, s.pidFile))
 	}
 	if err == nil {
-		err = r.accepts(ctx)
+		serves := r.accepts
+		if s.serves != nil {
+			serves = func(ctx context.Context) error { return s.serves(ctx, r) }
+		}
+		err = serves(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w: %s", s.name, err, r.tail()), r.stop())
@@ -130,7 +136,7 @@ func (r *running) tail() string {
 	return string(text[max(0, len(text)-1000):])
 }
 
-// run runs a client to its end and returns what it printed.
+// run runs a client to its end and returns what it printed, also with an error.
 func run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -139,7 +145,7 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", name, errors.Join(err, ctx.Err()), strings.TrimSpace(stderr.String()))
+		return string(out), fmt.Errorf("%s: %w: %s", name, errors.Join(err, ctx.Err()), strings.TrimSpace(stderr.String()))
 	}
 	return string(out), nil
 }

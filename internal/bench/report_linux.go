@@ -37,7 +37,8 @@ type result struct {
 	What    string   `json:"what"`
 	Unit    string   `json:"unit"`
 	Goal    *goal    `json:"goal,omitempty"`
-	Load    string   `json:"load"` // the machine's, when the row began
+	Load    string   `json:"load"`              // the machine's, when the row began
+	Trimmed bool     `json:"trimmed,omitempty"` // Mean counts, not Median
 	Servers []figure `json:"servers"`
 }
 
@@ -46,6 +47,7 @@ type figure struct {
 	Server  string    `json:"server"`
 	Samples []float64 `json:"samples,omitempty"`
 	Median  float64   `json:"median"`
+	Mean    float64   `json:"trimmed_mean,omitempty"` // without the highest and the lowest
 	Ratio   float64   `json:"ours_over_this,omitempty"`
 	Note    string    `json:"note,omitempty"` // why there are no samples
 }
@@ -58,11 +60,22 @@ type goal struct {
 	AtMost  float64 `json:"at_most,omitempty"`
 }
 
+// value is what the table shows.
+func (r *result) value(f figure) float64 {
+	if r.Trimmed {
+		return f.Mean
+	}
+	return f.Median
+}
+
 // finish computes medians and ratios; the first figure is ours.
 func (r *result) finish() {
 	for i := range r.Servers {
 		s := &r.Servers[i]
 		s.Median = median(s.Samples)
+		if r.Trimmed {
+			s.Mean = trimmed(s.Samples)
+		}
 		if i > 0 {
 			s.Ratio = ratio(r.Servers[0].Samples, s.Samples)
 		}
@@ -74,13 +87,13 @@ func (r *result) verdict() string {
 	if r.Goal == nil {
 		return ""
 	}
-	value, format := 0.0, "%s %.2fx"
+	value, format, measured := 0.0, "%s %.2fx", false
 	if r.Goal.Peer == "" {
-		value, format = r.Servers[0].Median, "%s %.0f"
+		value, format, measured = r.value(r.Servers[0]), "%s %g", len(r.Servers[0].Samples) > 0
 	}
 	for _, s := range r.Servers {
 		if s.Server == r.Goal.Peer {
-			value = s.Ratio
+			value, measured = s.Ratio, s.Ratio != 0
 		}
 	}
 	word, limit, met := "at least", r.Goal.AtLeast, value >= r.Goal.AtLeast
@@ -89,7 +102,7 @@ func (r *result) verdict() string {
 	}
 	text := fmt.Sprintf(format, word, limit)
 	switch {
-	case value == 0:
+	case !measured:
 		return text + ": not measured"
 	case met:
 		return text + ": met"
@@ -153,9 +166,9 @@ func (r *result) line(b *strings.Builder) {
 		case len(s.Samples) == 0:
 			fmt.Fprintf(b, " %s |", s.Note)
 		case s.Ratio == 0:
-			fmt.Fprintf(b, " %s |", number(s.Median))
+			fmt.Fprintf(b, " %s |", number(r.value(s)))
 		default:
-			fmt.Fprintf(b, " %s (%.2fx) |", number(s.Median), s.Ratio)
+			fmt.Fprintf(b, " %s (%.2fx) |", number(r.value(s)), s.Ratio)
 		}
 	}
 	fmt.Fprintf(b, " %s |\n", r.verdict())

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 )
 
 // row is one measurement. Its name begins with the family of servers it is for.
@@ -15,6 +17,23 @@ type row struct {
 	// if the client is ours, one of both ends' together.
 	cpu     bool
 	cpuGoal *goal
+	// more makes other rows of what else measure found.
+	more []column
+	// mean has a server's figure be the mean of the rounds without the highest and
+	// the lowest, not their median.
+	mean bool
+	// rounds and limit, unless 0, are how many rounds suffice and how long a
+	// measurement may take.
+	rounds int
+	limit  time.Duration
+	// without says why a server is not measured.
+	without map[string]string
+}
+
+// column is a row made of another figure of a measurement.
+type column struct {
+	name, what, unit string // the name and the text come after those of the row
+	goal             *goal
 }
 
 // sample is what one measurement gave: a value in the row's unit, and how many
@@ -22,6 +41,7 @@ type row struct {
 type sample struct {
 	value float64
 	bytes int64
+	more  []float64 // for the row's more
 }
 
 // Goals of the project. An idle NBD connection's and a download's memory are
@@ -33,7 +53,7 @@ var (
 )
 
 // rows are all measurements, in the order of the tables.
-var rows = []row{
+var rows = slices.Concat([]row{
 	{name: "nbd/nbdcopy-1", what: "nbdcopy, 1 connection", unit: "MB/s", client: nbdcopyProgram, goal: nbdSpeed, measure: nbdcopy(1), cpu: true},
 	{name: "nbd/nbdcopy-4", what: "nbdcopy, 4 connections", unit: "MB/s", client: nbdcopyProgram, goal: nbdSpeed, measure: nbdcopy(4)},
 	{name: "nbd/qemu-img-4k", what: "qemu-img bench 4k, depth 16", unit: "MB/s", client: qemuImgProgram, goal: nbdSpeed, measure: qemuImg(4<<10, 16_384)},
@@ -50,4 +70,4 @@ var rows = []row{
 	{name: "http/discard-64", what: "64 streams, thrown away by the client's kernel", unit: "MB/s", measure: streams(64, 32<<20, (*download).discard), cpu: true, cpuGoal: httpCPU},
 	{name: "http/small", what: fmt.Sprintf("files of %d KiB, %d kept connections", smallSize>>10, smallMany), unit: "requests/s", measure: smallFiles},
 	{name: "http/clients", what: "memory of 1,000 downloads at once", unit: "MiB", goal: &goal{AtMost: 64}, measure: downloads(1000)},
-}
+}, dhcpRows)

@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"os/signal"
-	"runtime/pprof"
 	"syscall"
 
 	"github.com/pojntfx/go-nbd/pkg/backend"
@@ -23,13 +21,30 @@ import (
 // are measured.
 const serveCommand = "serve"
 
-// serve serves the files of an image over a protocol at addr until SIGTERM. The
-// arguments are protocol, image, addr and the name of a CPU profile or nothing.
+// serve serves over a protocol at addr until SIGTERM. The arguments are protocol,
+// what is served, addr, which for DHCP is an interface, and the name of a CPU profile
+// or nothing. What is served is an image, or for DHCP the file of the leases.
 func serve(args []string) error {
 	if len(args) != 4 {
 		return fmt.Errorf("%s wants four arguments", serveCommand)
 	}
-	protocol, image, addr, profile := args[0], args[1], args[2], args[3]
+	protocol, path, addr, profile := args[0], args[1], args[2], args[3]
+	stopProfile, err := startProfile(profile)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if protocol == "dhcp" {
+		err = serveDHCP(ctx, path, addr)
+	} else {
+		err = serveImage(ctx, protocol, path, addr)
+	}
+	return errors.Join(err, stopProfile())
+}
+
+// serveImage serves the files of an image.
+func serveImage(ctx context.Context, protocol, image, addr string) error {
 	iso, err := asset.OpenISO(image)
 	if err != nil {
 		return err
@@ -39,19 +54,6 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	var server interface {
 		Serve(net.Listener) error
 		Close() error
@@ -72,12 +74,17 @@ func serve(args []string) error {
 	default:
 		return errors.New("no server for " + protocol)
 	}
+	return until(ctx, server.Close, func() error { return server.Serve(l) })
+}
+
+// until serves until ctx ends.
+func until(ctx context.Context, close, serve func() error) error {
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	go func() { ended <- serve() }()
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return server.Close()
+		return close()
 	}
 }

@@ -36,6 +36,9 @@ func (p program) versionLine() string {
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, p.version[0], p.version[1:]...).CombinedOutput()
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	if line != "" && line[0] >= '0' && line[0] <= '9' {
+		return p.name + " " + line
+	}
 	return line
 }
 
@@ -55,6 +58,8 @@ type server struct {
 	// pidFile, in the folder of the run, is where a server that can only run in
 	// the background writes its process id.
 	pidFile string
+	// serves waits until the server does; none: until it accepts a connection.
+	serves func(ctx context.Context, r *running) error
 }
 
 // oursName is how our side is called in every table.
@@ -105,6 +110,7 @@ var families = map[string][]server{
 			},
 		},
 	},
+	"dhcp": dhcpServers,
 }
 
 // nginxConfig is the Debian package's own, but for the number of workers, which

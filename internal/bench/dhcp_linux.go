@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pxekit/pxe/internal/bench/dhcpload"
+)
+
+// exchanges are what perfdhcp says about a run.
+type exchanges struct {
+	discovers, acks int
+}
+
+// drops is the share of exchanges that were begun and not ended, in percent.
+func (e exchanges) drops() float64 {
+	return 100 * float64(e.discovers-e.acks) / float64(max(1, e.discovers))
+}
+
+// perfdhcpTime is for how long perfdhcp begins exchanges, and graceTime how long it
+// then waits for the last.
+const (
+	perfdhcpTime = 4 * time.Second
+	graceTime    = time.Second
+)
+
+// perfdhcp has a relay's clients begin so many exchanges a second: four packets
+// each, of a client that is picked at random.
+func perfdhcp(ctx context.Context, r *running, rate int) (e exchanges, err error) {
+	var out string
+	err = r.cable.do(func() error {
+		out, err = run(ctx, "perfdhcp", "-4", "-r", strconv.Itoa(rate), "-R", "1000000", "-p", strconv.Itoa(int(perfdhcpTime.Seconds())),
+			"-W", strconv.Itoa(int(graceTime.Microseconds())), "-l", relayAddr, serverAddr)
+		return err
+	})
+	// It ends with 3 when exchanges were not completed.
+	var exit *exec.ExitError
+	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 3) {
+		return e, err
+	}
+	return parsePerfdhcp(out)
+}
+
+var perfdhcpCounts = regexp.MustCompile(`Statistics for: (DISCOVER-OFFER|REQUEST-ACK)\*\*\*\nsent packets: (\d+)\nreceived packets: (\d+)\n`)
+
+func parsePerfdhcp(out string) (e exchanges, err error) {
+	for _, match := range perfdhcpCounts.FindAllStringSubmatch(out, -1) {
+		sent, err1 := strconv.Atoi(match[2])
+		received, err2 := strconv.Atoi(match[3])
+		if err := errors.Join(err1, err2); err != nil {
+			return e, fmt.Errorf("perfdhcp: %w", err)
+		}
+		if match[1] == "REQUEST-ACK" {
+			e.acks = received
+		} else {
+			e.discovers = sent
+		}
+	}
+	if e.discovers == 0 || e.acks > e.discovers {
+		return e, fmt.Errorf("perfdhcp without counts that make sense: %+v: %q", e, out)
+	}
+	return e, nil
+}
+
+// dropped measures what share of so many exchanges a second is not completed, and
+// the server's CPU time for 10,000 that are.
+func dropped(rate int) func(context.Context, *running) (sample, error) {
+	return func(ctx context.Context, r *running) (sample, error) {
+		before, err := cpuTime(r.pid)
+		if err != nil {
+			return sample{}, err
+		}
+		e, err := perfdhcp(ctx, r, rate)
+		if err != nil {
+			return sample{}, err
+		}
+		after, err := cpuTime(r.pid)
+		return sample{value: e.drops(), more: []float64{(after - before).Seconds() * 10_000 / float64(max(1, e.acks))}}, err
+	}
+}
+
+const (
+	acceptable = 0.1 // percent of exchanges that may be dropped
+	// searchFrom is the first rate that is tried; the search ends at sixteen times
+	// that, and at a fiftieth.
+	searchFrom = 2000
+)
+
+// highest finds how many exchanges a second the server completes while it drops no
+// more than is acceptable: by doubling or halving the rate, and then by three
+// steps in between. A rate counts as too high when it was so twice, for on a machine
+// that others use too a pause of theirs is soon one drop in a thousand.
+func highest(ctx context.Context, r *running) (sample, error) {
+	done := 0.0
+	holds := func(rate int) (bool, error) {
+		for range 2 {
+			e, err := perfdhcp(ctx, r, rate)
+			if err != nil {
+				return false, err
+			}
+			reached := float64(e.acks) / perfdhcpTime.Seconds()
+			if e.drops() <= acceptable && reached >= 0.95*float64(rate) {
+				done = max(done, reached)
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	_, _, err := search(searchFrom, searchFrom/50, searchFrom*16, holds)
+	return sample{value: done}, err
+}
+
+// search returns the highest rate it tried that holds, and the lowest that does
+// not; zero where there is none between lowest and most.
+func search(first, lowest, most int, holds func(rate int) (bool, error)) (good, bad int, err error) {
+	for rate := first; rate >= lowest && rate <= most; {
+		ok, err := holds(rate)
+		if err != nil {
+			return good, bad, err
+		}
+		if ok {
+			good, rate = rate, 2*rate
+		} else {
+			bad, rate = rate, rate/2
+		}
+		if good != 0 && bad != 0 {
+			break
+		}
+	}
+	for range 3 {
+		if good == 0 || bad == 0 {
+			break
+		}
+		rate := (good + bad) / 2
+		ok, err := holds(rate)
+		if err != nil {
+			return good, bad, err
+		}
+		if ok {
+			good = rate
+		} else {
+			bad = rate
+		}
+	}
+	return good, bad, nil
+}
+
+// latencies measures the times of replies to clients on the cable, of which so
+// many start each second: the one within which 99 percent come, the median and the
+// longest; and what share of the clients got no lease.
+func latencies(rate, clients int, broadcast bool) func(context.Context, *running) (sample, error) {
+	return func(ctx context.Context, r *running) (sample, error) {
+		got, err := r.cable.play(ctx, dhcpload.Load{Clients: clients, Rate: rate, Broadcast: broadcast})
+		return sample{value: milliseconds(got, 99), more: []float64{
+			milliseconds(got, 50), milliseconds(got, 100), 100 * float64(got.Lost) / float64(clients),
+		}}, err
+	}
+}
+
+// rack measures the slowest reply to clients that start at that rate and, as
+// machines do, ask again and again until they have a lease.
+func rack(rate, clients int) func(context.Context, *running) (sample, error) {
+	return func(ctx context.Context, r *running) (sample, error) {
+		got, err := r.cable.play(ctx, dhcpload.Load{Clients: clients, Rate: rate, Retry: true, Patience: 30 * time.Second})
+		if err == nil && got.Lost > 0 {
+			err = fmt.Errorf("%d of %d clients have no lease after 30 seconds", got.Lost, clients)
+		}
+		return sample{value: milliseconds(got, 100) / 1e3, more: []float64{float64(got.Retries)}}, err
+	}
+}
+
+// leases measures how many clients a second, 64 at a time, get a lease; an address
+// that two of them get is an error.
+func leases(clients int) func(context.Context, *running) (sample, error) {
+	return func(ctx context.Context, r *running) (sample, error) {
+		got, err := r.cable.play(ctx, dhcpload.Load{Clients: clients, Window: 64, Retry: true, Patience: 20 * time.Second})
+		if err == nil && got.Lost > 0 {
+			err = fmt.Errorf("%d of %d clients have no lease after 20 seconds", got.Lost, clients)
+		}
+		return sample{value: float64(got.Bound) / got.Took.Seconds()}, err
+	}
+}
+
+func milliseconds(r dhcpload.Result, percent float64) float64 {
+	return float64(dhcpload.Percentile(r.Replies(), percent)) / float64(time.Millisecond)
+}
+
+// servesDHCP waits for the first lease of a server.
+func servesDHCP(ctx context.Context, r *running) error {
+	for ctx.Err() == nil {
+		got, err := r.cable.play(ctx, dhcpload.Load{Clients: 1, Window: 1, Patience: 200 * time.Millisecond})
+		if err != nil || got.Bound == 1 {
+			return err
+		}
+		if ended(r.pid) {
+			return errors.New("ended before it gave a lease")
+		}
+	}
+	return errors.New("gave no lease in time")
+}
+
+// ip runs the ip command once for each line of arguments.
+func ip(ctx context.Context, lines ...string) error {
+	for _, line := range lines {
+		if _, err := run(ctx, "ip", strings.Fields(line)...); err != nil {
+			return fmt.Errorf("ip %s: %w", line, err)
+		}
+	}
+	return nil
+}

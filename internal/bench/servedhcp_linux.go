@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/internal/udp"
+)
+
+// serveDHCP gives out leases on an interface until ctx ends, and keeps them in
+// the file at path.
+func serveDHCP(ctx context.Context, path, ifname string) error {
+	conn, err := udp.Listen(ctx, ":67", true)
+	if err != nil {
+		return err
+	}
+	server := &dhcp.Server{Networks: []dhcp.Network{{
+		Interface: ifname, Mode: dhcp.Full, Authoritative: true,
+		Routers: []netip.Addr{netip.MustParseAddr(serverAddr)},
+		Leases: &dhcp.Pool{
+			First: netip.MustParseAddr(firstLeased), Last: netip.MustParseAddr(lastLeased),
+			LeaseTime: time.Hour,
+		},
+	}}}
+	return until(ctx, server.Close, func() error { return server.Serve(conn) })
+}
