@@ -14,6 +14,11 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
+// receiveBuffer is for machines that power up at once. Linux counts the whole
+// buffer that a packet lies in, 1 to 4 KiB, and takes twice the number: a thousand
+// packets find room at least. Its own choice is full after 50 to 200.
+const receiveBuffer = 4 << 20
+
 // Conn is an IPv4 UDP socket. Where the system cannot tell the ingress
 // interface (Windows), names and destinations are empty. All methods are safe
 // for concurrent use.
@@ -34,6 +39,7 @@ func Listen(ctx context.Context, address string, withFrames bool) (*Conn, error)
 		return nil, err
 	}
 	c := &Conn{UDPConn: pc.(*net.UDPConn)}
+	enlarge(c.UDPConn)
 	// Not supported on Windows: the socket then works for a single network.
 	_ = ipv4.NewPacketConn(c.UDPConn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
 	if withFrames {
