@@ -3,7 +3,10 @@ package dhcp
 import (
 	"context"
 	"encoding/binary"
+	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,5 +84,66 @@ func BenchmarkDiscoverOfAFullPool(b *testing.B) {
 		if _, reason, _ := s.answer(context.Background(), r); reason != NoAddress {
 			b.Fatal(reason)
 		}
+	}
+}
+
+// benchmarkConn is a conn on which 64 clients at a time wait for an answer, until
+// total of them have asked.
+type benchmarkConn struct {
+	net.PacketConn
+	packets      [][]byte
+	total, asked int
+	waiting      chan struct{}
+	answers      atomic.Int64
+	done         chan struct{} // closed after the last answer
+	closed       chan struct{}
+	once         sync.Once
+}
+
+func (c *benchmarkConn) LocalAddr() net.Addr             { return &net.UDPAddr{} }
+func (c *benchmarkConn) SetReadDeadline(time.Time) error { return c.Close() }
+
+func (c *benchmarkConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+func (c *benchmarkConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	if c.asked == c.total {
+		<-c.closed
+		return 0, nil, net.ErrClosed
+	}
+	c.asked++
+	c.waiting <- struct{}{}
+	return copy(p, c.packets[c.asked%len(c.packets)]), nil, nil
+}
+
+func (c *benchmarkConn) WriteTo(p []byte, _ net.Addr) (int, error) {
+	c.answered()
+	return len(p), nil
+}
+
+func (c *benchmarkConn) answered() {
+	<-c.waiting
+	if c.answers.Add(1) == int64(c.total) {
+		close(c.done)
+	}
+}
+
+// BenchmarkServe measures a packet's way through the whole server but for the
+// system's calls.
+func BenchmarkServe(b *testing.B) {
+	s := benchmarkServer()
+	conn := &benchmarkConn{total: b.N, waiting: make(chan struct{}, 64), done: make(chan struct{}), closed: make(chan struct{})}
+	for i := range 1000 {
+		conn.packets = append(conn.packets, discover(mac(i), pxeClient(i)...).ToBytes())
+	}
+	s.Trace = &Trace{Dropped: func(Drop) { conn.answered() }}
+	b.ReportAllocs()
+	go func() { _ = s.Serve(conn) }()
+	<-conn.done
+	b.StopTimer()
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -10,6 +11,11 @@ import (
 // maxWaiting is how many packets of one client may wait behind the one in work.
 // A client has one or two exchanges going, and may be heard over two relays.
 const maxWaiting = 4
+
+// maxResting is how many goroutines without a client are kept: for as many as 64
+// clients at once no new goroutine has to grow its stack, which would take an
+// eighth of the server's time.
+const maxResting = 64
 
 // dispatcher hands packets to goroutines, one for each client in work, so that
 // the packets of a client are handled in order and clients do not wait for each
@@ -23,6 +29,22 @@ type clientQueue struct {
 	current likeness
 	waiting []job
 }
+
+// task is the work for one client, beginning with the packet j.
+type task struct {
+	key string
+	q   *clientQueue
+	j   job
+}
+
+// workers are the goroutines of one call of Serve.
+type workers struct {
+	next    chan task     // to one that rests
+	over    chan struct{} // closed when no task will come any more
+	resting atomic.Int32
+}
+
+func newWorkers() workers { return workers{next: make(chan task), over: make(chan struct{})} }
 
 type job struct {
 	r    *Request
@@ -79,12 +101,34 @@ func (d *dispatcher) submit(r *Request, on *serving, maxClients int) DropReason 
 	}
 	q := &clientQueue{current: j.like}
 	d.clients[key] = q
-	on.work.Add(2) // the packet, and the goroutine, which may outlast it
-	go func() {
-		defer on.work.Done()
-		d.run(key, q, j)
-	}()
+	on.work.Add(1)
+	t := task{key, q, j}
+	select {
+	case on.workers.next <- t:
+	default:
+		on.work.Add(1) // the goroutine, which may outlast the packet
+		go d.work(on, t)
+	}
 	return ""
+}
+
+// work runs tasks until too many others rest or none will come.
+func (d *dispatcher) work(on *serving, t task) {
+	defer on.work.Done()
+	w := &on.workers
+	for {
+		d.run(t.key, t.q, t.j)
+		if w.resting.Add(1) > maxResting {
+			w.resting.Add(-1)
+			return
+		}
+		select {
+		case t = <-w.next:
+			w.resting.Add(-1)
+		case <-w.over:
+			return
+		}
+	}
 }
 
 // run handles the packets of one client until none waits.

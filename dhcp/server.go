@@ -70,6 +70,8 @@ type serving struct {
 	ctx    context.Context
 	pxe    bool // conn is on port 4011
 	work   sync.WaitGroup
+
+	workers workers
 }
 
 // Serve answers what comes in on conn until Shutdown or Close is called, and
@@ -109,11 +111,12 @@ func (s *Server) serve(conn net.PacketConn, pxe bool) error {
 	defer run.End()
 	ctx, cancel := context.WithCancel(run.Context())
 	defer cancel()
-	on := &serving{server: s, conn: c, ctx: ctx, pxe: pxe}
+	on := &serving{server: s, conn: c, ctx: ctx, pxe: pxe, workers: newWorkers()}
 	err = on.loop(run.Draining())
 	if !errors.Is(err, ErrServerClosed) {
 		cancel() // the socket is gone: nothing that a policy still does can be told
 	}
+	close(on.workers.over)
 	on.work.Wait()
 	_ = conn.Close()
 	return err
