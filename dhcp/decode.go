@@ -76,7 +76,7 @@ func decode(p []byte) (d decoded, reason DropReason, err error) {
 	if len(d.packet.ClientHWAddr) == 0 && !d.packet.Options.Has(dhcpv4.OptionClientIdentifier) {
 		return d, RFCViolation, errors.New("dhcp: client has neither a hardware address nor a client identifier")
 	}
-	switch t := d.packet.MessageType(); t {
+	switch t := typeOf(d.packet); t {
 	case dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDecline,
 		dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeInform:
 		return d, "", nil

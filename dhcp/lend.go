@@ -39,16 +39,26 @@ func (p *Pool) lock(ctx context.Context) (*table, error) {
 		store = new(MemoryStore)
 	}
 	t := newTable(p)
-	now := time.Now()
-	for b, err := range store.Load(ctx) {
-		if err != nil {
-			return nil, fmt.Errorf("dhcp: loading leases: %w", err)
-		}
-		t.load(b, now)
+	if err := t.fill(ctx, store); err != nil {
+		return nil, err
 	}
 	p.mu.Lock()
 	p.table, p.store = t, store
 	return t, nil
+}
+
+// fill takes over what the store has. It is no part of lock, which is called for
+// each packet: what a function with such a loop returns it allocates, even when it
+// does not come that far.
+func (t *table) fill(ctx context.Context, store Store) error {
+	now := time.Now()
+	for b, err := range store.Load(ctx) {
+		if err != nil {
+			return fmt.Errorf("dhcp: loading leases: %w", err)
+		}
+		t.load(b, now)
+	}
+	return nil
 }
 
 // load takes over a record from the store. Of two records of one client the one

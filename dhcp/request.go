@@ -70,7 +70,16 @@ type Request struct {
 }
 
 // Type is the DHCP message type (option 53).
-func (r *Request) Type() dhcpv4.MessageType { return r.Packet.MessageType() }
+func (r *Request) Type() dhcpv4.MessageType { return typeOf(r.Packet) }
+
+// typeOf is what the codec's MessageType says, which allocates.
+func typeOf(p *dhcpv4.DHCPv4) dhcpv4.MessageType {
+	v := p.Options[uint8(dhcpv4.OptionDHCPMessageType)]
+	if len(v) != 1 {
+		return dhcpv4.MessageTypeNone
+	}
+	return dhcpv4.MessageType(v[0])
+}
 
 // HardwareAddr is the client's hardware address (chaddr, cut to hlen), which is
 // empty for the rare client that has none and identifies itself by option 61.

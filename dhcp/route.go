@@ -39,7 +39,7 @@ func (s *Server) route(r *Request, reply *dhcpv4.DHCPv4) Delivery {
 		return to(ByUnicast, ciaddr, port)
 	case relay.IsValid():
 		return to(ByRelay, relay, r.relayPort(portOr(s.RelayPort, defaultServerPort)))
-	case reply.MessageType() == dhcpv4.MessageTypeNak:
+	case typeOf(reply) == dhcpv4.MessageTypeNak:
 		return to(ByBroadcast, broadcastAddr(), port)
 	case ciaddr.IsValid():
 		return to(ByUnicast, ciaddr, port)
