@@ -35,6 +35,9 @@ func TestStylesOfABootFile(t *testing.T) {
 				s.Classify = knowUBoot
 				s.BootFile = func(context.Context, *Request) (*BootFile, error) { return &c.file, nil }
 			})
+			if c.file.Style&StyleNUL != 0 {
+				s.Quirks = []Quirk{{Style: StyleNUL}} // so that the judge of replies expects it
+			}
 			x := ask(t, s, discover(mac(1), c.mods...))
 			if c.err != "" {
 				require.Equal(t, Error, x.reason)

@@ -182,12 +182,13 @@ func lint(t testing.TB, x result, request []byte) {
 // fakeConn is a socket in memory with all upgrades. What is sent on it in reply to
 // what was read from it is judged like what ask returns.
 type fakeConn struct {
-	t      testing.TB
-	watch  dhcplint.Watch
-	in     chan fakePacket
-	out    chan fakeSent
-	closed chan struct{}
-	once   sync.Once
+	t        testing.TB
+	watch    dhcplint.Watch
+	unjudged bool // requests are of no client, so replies cannot be told apart
+	in       chan fakePacket
+	out      chan fakeSent
+	closed   chan struct{}
+	once     sync.Once
 
 	mu       sync.Mutex
 	deadline chan struct{} // closed: past
@@ -279,7 +280,7 @@ func (c *fakeConn) send(s fakeSent) (int, error) {
 		return 0, err
 	}
 	s.b = bytes.Clone(s.b)
-	if len(s.b) > 0 && s.b[0] == 2 {
+	if len(s.b) > 0 && s.b[0] == 2 && !c.unjudged {
 		for _, finding := range c.watch.Datagram(netip.AddrPortFrom(s.src.Addr(), 67), s.dst, s.b) {
 			c.t.Errorf("%s\nreply %x", finding, s.b)
 		}

@@ -59,7 +59,7 @@ func TestEveryStateOfEveryClient(t *testing.T) {
 
 func answerAt(t *testing.T, m moment, who, want string, auth, relayed, broadcast, withID bool) {
 	s := newServer(withRelays, func(s *Server) { s.Networks[0].Authoritative = auth })
-	hw, lister := mac(7), newFakeConn()
+	hw, lister := mac(7), newFakeConn(t)
 	var mods []dhcpv4.Modifier
 	if withID {
 		mods = append(mods, opt(61, 255, 1, 2, 3))
@@ -132,7 +132,7 @@ func answerAt(t *testing.T, m moment, who, want string, auth, relayed, broadcast
 
 func TestD012_NothingIsSentThatAnswersNoPacket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, c := newServer(withBoot("x")), newFakeConn()
+		s, c := newServer(withBoot("x")), newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
 		doraOn(t, c, mac(1))
