@@ -42,8 +42,9 @@ var modules = map[string][]string{
 	// Sockets with packet information, and system calls that os and net lack.
 	// testify is for the packages that only tests import; a public package that
 	// brought it along would bring testing along, and TestDependencies sees that.
-	// go-nbd is the contract of the exports that bench serves.
-	"internal": {"golang.org/x/net", "golang.org/x/sys", "github.com/stretchr/testify", "github.com/pojntfx/go-nbd"},
+	// go-nbd is the contract of the exports that bench serves, and bench's DHCP
+	// clients speak by the codec.
+	"internal": {"golang.org/x/net", "golang.org/x/sys", "github.com/stretchr/testify", "github.com/pojntfx/go-nbd", "github.com/insomniacslk/dhcp"},
 	// Examples show what programs do; they keep to the module's own pins.
 	"examples": {"github.com/insomniacslk/dhcp", "github.com/pin/tftp/v3", "golang.org/x/sys"},
 }
