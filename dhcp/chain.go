@@ -237,15 +237,12 @@ const (
 	reservedClient          // it has a reservation
 )
 
-// ranked is a Member that can say more than Knows does.
-type ranked interface {
-	standing(ctx context.Context, r *Request) standing
-}
-
 // standingOf asks a policy how well it knows a client.
 func standingOf(ctx context.Context, p LeasePolicy, r *Request) standing {
-	switch p := p.(type) {
-	case ranked:
+	switch p := p.(type) { // one that has a Pool in it may know better
+	case *Pool:
+		return p.standing(ctx, r)
+	case Chain:
 		return p.standing(ctx, r)
 	case Member:
 		if p.Knows(ctx, r) {
@@ -255,7 +252,7 @@ func standingOf(ctx context.Context, p LeasePolicy, r *Request) standing {
 	return unknownClient
 }
 
-// standing implements ranked: that of the member who knows the client best.
+// standing is that of the member who knows the client best.
 func (c Chain) standing(ctx context.Context, r *Request) standing {
 	best := unknownClient
 	for _, p := range c {

@@ -62,9 +62,23 @@ func (s *Server) soleInterface() (name string, ok bool) {
 // is on one.
 func (s *Server) admits(n *Network, ifname string) bool {
 	if !n.onLink() {
-		return n.on(ifname)
+		return n.on(ifname) && s.hears(ifname)
 	}
 	return slices.ContainsFunc(s.Networks, func(m Network) bool { return m.onLink() && m.on(ifname) })
+}
+
+// hears reports whether packets that come in on an interface are heard at all:
+// where any network names its interface, those of other interfaces are not.
+func (s *Server) hears(ifname string) bool {
+	named := false
+	for i := range s.Networks {
+		n := &s.Networks[i]
+		if n.Interface == ifname || n.Interface == "" && n.onLink() {
+			return true
+		}
+		named = named || n.Interface != ""
+	}
+	return !named
 }
 
 // locateRelayed finds the network by the link that the relay selects (RFC 3527),
@@ -72,7 +86,7 @@ func (s *Server) admits(n *Network, ifname string) bool {
 // address. What a relay selects is not replaced by a guess when it is not
 // served; what a client selects is a wish.
 func (s *Server) locateRelayed(r *Request, relay netip.Addr) (DropReason, error) {
-	if !slices.ContainsFunc(s.Networks, func(n Network) bool { return n.on(r.Interface) }) {
+	if !slices.ContainsFunc(s.Networks, func(n Network) bool { return n.on(r.Interface) }) || !s.hears(r.Interface) {
 		return NotForUs, nil
 	}
 	a, first := r.linkSelected(), place{}
@@ -92,6 +106,9 @@ func (s *Server) locateRelayed(r *Request, relay netip.Addr) (DropReason, error)
 	if first.network == nil {
 		return NoNetwork, fmt.Errorf("dhcp: %s, selected by relay %s, is in none of the networks served", a, relay)
 	}
+	if !s.trusts(r, relay, first) {
+		return NoNetwork, fmt.Errorf("dhcp: relay %s selects %s and is itself in none of the networks served; name it in Relays of that network", relay, first.network.name())
+	}
 	r.places = append(r.places, first)
 	for i := range s.Networks {
 		n := &s.Networks[i]
@@ -103,6 +120,16 @@ func (s *Server) locateRelayed(r *Request, relay netip.Addr) (DropReason, error)
 		}
 	}
 	return "", nil
+}
+
+// trusts reports whether a relay may select a network. Our reply goes to its
+// address, so that one from anywhere could have replies sent to anybody.
+func (s *Server) trusts(r *Request, relay netip.Addr, p place) bool {
+	if p.prefix.Contains(relay) || slices.ContainsFunc(p.network.Relays, func(trusted netip.Prefix) bool { return trusted.Contains(relay) }) {
+		return true
+	}
+	own, _ := s.find(r, relay)
+	return own.network != nil
 }
 
 // find returns the place of the network that a lies in; of several the one on

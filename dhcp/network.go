@@ -18,7 +18,7 @@ const (
 	// Proxy is a proxyDHCP server (PXE 2.1 section 2.2.3): another server gives
 	// out the addresses, this one tells machines that boot over the network what
 	// to boot, on port 67 and, where firmware asks again there, on port 4011.
-	// Everybody else it leaves alone.
+	// Everybody else it leaves alone, and U-Boot, which knows no proxies.
 	Proxy
 	// BootServer is a PXE boot server (PXE 2.1 section 2.2.4): it answers on port
 	// 4011 only, to machines that another server's options send there. UEFI HTTP
@@ -60,6 +60,10 @@ type Network struct {
 	// must come in on. Networks without a Subnet serve relays too, for clients
 	// in the subnet that we have an address in.
 	Subnet netip.Prefix
+	// Relays are addresses of relays that may select this network by their options
+	// (link selection, subnet selection) without having an address in any network
+	// that is served. Relays that have one need not be named.
+	Relays []netip.Prefix
 	// Link names the physical network. Networks with the same Link, and those on
 	// the same Interface, share it: a client there may get a lease from any of
 	// them, first from one whose policy knows it (see [Member]), then in the

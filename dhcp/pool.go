@@ -141,7 +141,7 @@ func (p *Pool) fits(network netip.Prefix) (errs []error) {
 // Knows implements [Member].
 func (p *Pool) Knows(ctx context.Context, r *Request) bool { return p.standing(ctx, r) > unknownClient }
 
-// standing implements ranked.
+// standing .
 func (p *Pool) standing(ctx context.Context, r *Request) standing {
 	t, err := p.lock(ctx)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 func unwanted(r *Request) DropReason {
 	boots, t := r.Client.Kind != Plain, r.Type()
 	switch {
+	case r.Client.Kind == UBoot && r.Network.Mode != Full:
+		// It would take a proxy's OFFER for one of an address, and REQUEST 0.0.0.0.
 	case r.PXEPort:
 		// PXE 2.1 section 2.5.3: both are answered with an ACK.
 		if boots && (t == dhcpv4.MessageTypeRequest || t == dhcpv4.MessageTypeInform) {

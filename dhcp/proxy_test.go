@@ -93,7 +93,6 @@ func TestP007_ProxyOffer(t *testing.T) {
 		"BIOS told to ask":           {mods: asBIOS, edit: style(StyleAsk4011), codes: []byte{60, 97}, class: "PXEClient"},
 		"H-005 HTTP Boot":            {mods: asHTTP, codes: []byte{60, 67, 97}, file: "http://192.0.2.1/snponly.efi", class: "HTTPClient"},
 		"iPXE takes it at once":      {mods: asIPXE, codes: []byte{60, 67}, file: "http://192.0.2.1/boot.ipxe", class: "PXEClient"},
-		"U-Boot":                     {mods: asUBoot, codes: []byte{60, 66, 67, 97}, file: "boot.scr", class: "PXEClient"},
 		"a style is for PXE only":    {mods: asIPXE, edit: style(StyleAsk4011), codes: []byte{60, 67}, file: "http://192.0.2.1/boot.ipxe", class: "PXEClient"},
 		"RFC 6842 client-id":         {mods: with(asUEFI, opt(61, 1, 2, 3)), codes: []byte{60, 61, 97}, class: "PXEClient"},
 		"P-002 neither 93 nor 94":    {mods: []dhcpv4.Modifier{optText(60, "PXEClient")}, codes: []byte{43, 60, 66, 67}, file: "lpxelinux.0", class: "PXEClient", v43: direct},
@@ -136,7 +135,7 @@ func TestP006_OnlyBootClientsAreAnswered(t *testing.T) {
 		mods  []dhcpv4.Modifier
 		boots bool
 	}{
-		"BIOS": {asBIOS, true}, "UEFI": {asUEFI, true}, "HTTP Boot": {asHTTP, true}, "iPXE": {asIPXE, true}, "U-Boot": {asUBoot, true},
+		"BIOS": {asBIOS, true}, "UEFI": {asUEFI, true}, "HTTP Boot": {asHTTP, true}, "iPXE": {asIPXE, true},
 		"Windows": {asPlain, false}, "no class": {nil, false}, "an empty class": {[]dhcpv4.Modifier{opt(60)}, false},
 		"the class not at its beginning": {[]dhcpv4.Modifier{optText(60, "xPXEClient")}, false},
 		"the class in another case":      {[]dhcpv4.Modifier{optText(60, "pxeclient")}, false},
@@ -219,6 +218,14 @@ func TestP008_AProxyGivesNoLease(t *testing.T) {
 				require.EqualValues(t, map[bool]int{true: 0, false: 1}[c.reason == ""], len(s.Drops()))
 			})
 		}
+	}
+}
+
+func TestUBootIsNotMisledByAProxy(t *testing.T) {
+	for _, mode := range []Mode{Proxy, BootServer} {
+		x := ask(t, newProxy(mode), discover(mac(1), asUBoot...))
+		require.Equal(t, "silence", x.kind())
+		require.Equal(t, NotForUs, x.reason)
 	}
 }
 

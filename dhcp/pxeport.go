@@ -69,10 +69,7 @@ func (r *Request) settlePXE(p place) {
 	}
 	r.places = []place{p}
 	r.enter(p)
-	r.YourAddr = r.Source.Addr()
-	if a := addrOf(r.Packet.ClientIPAddr); p.prefix.Contains(a) {
-		r.YourAddr = a
-	}
+	r.YourAddr = r.Source.Addr() // what ciaddr says nobody has proved
 }
 
 // bootServer answers at port 4011 (PXE 2.1 section 2.2.4): an ACK with the boot

@@ -29,7 +29,7 @@ func TestP010_Port4011AnswersToWhereItWasAskedFrom(t *testing.T) {
 		"giaddr does not matter":     {request(mac(1), with(asUEFI, ciaddr("192.0.2.50"), giaddr("203.0.113.1"))...), "192.0.2.50:4011", "192.0.2.50"},
 		"nor does the broadcast bit": {request(mac(1), with(asUEFI, ciaddr("192.0.2.50"), broadcastFlag)...), "192.0.2.50:4011", "192.0.2.50"},
 		"behind a NAT":               {request(mac(1), with(asUEFI, ciaddr("10.0.0.9"))...), "192.0.2.50:40000", "192.0.2.50"},
-		"ciaddr is another's":        {request(mac(1), with(asUEFI, ciaddr("192.0.2.51"))...), "192.0.2.50:4011", "192.0.2.51"},
+		"ciaddr is another's":        {request(mac(1), with(asUEFI, ciaddr("192.0.2.51"))...), "192.0.2.50:4011", "192.0.2.50"},
 	} {
 		for _, mode := range []Mode{Proxy, BootServer, Full} {
 			t.Run(mode.String()+" "+name, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // withRelays adds the networks 198.51.100.0/24 and 203.0.113.0/24 of relays.
 func withRelays(s *Server) {
 	s.Networks = append(s.Networks,
-		Network{Subnet: netip.MustParsePrefix("198.51.100.0/24"), Mode: Full, Routers: []netip.Addr{addr("198.51.100.1")},
+		Network{Subnet: netip.MustParsePrefix("198.51.100.0/24"), Relays: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Mode: Full, Routers: []netip.Addr{addr("198.51.100.1")},
 			Leases: &Pool{First: addr("198.51.100.100"), Last: addr("198.51.100.199")}},
 		Network{Subnet: netip.MustParsePrefix("203.0.113.0/24"), Interface: "eth2", Mode: Full,
 			Leases: &Pool{First: addr("203.0.113.100"), Last: addr("203.0.113.199")}})
@@ -117,6 +117,8 @@ func TestSubnetSelection(t *testing.T) {
 		"giaddr of another interface's relay": {discover(hw, giaddr("203.0.113.1")), "", false},
 		"O-013 link selection":                {discover(hw, giaddr("192.0.2.2"), relayOptions(selects("198.51.100.0"))), "198.51.100.", false},
 		"O-013 an address in the link":        {discover(hw, giaddr("10.0.0.1"), relayOptions(selects("198.51.100.7"))), "198.51.100.", false},
+		"O-013 by a relay from anywhere":      {discover(hw, giaddr("8.8.8.8"), relayOptions(selects("198.51.100.7"))), "", false},
+		"O-015 by a relay from anywhere":      {discover(hw, giaddr("8.8.8.8"), wish("198.51.100.0")), "", false},
 		"O-013 unknown: no guess":             {discover(hw, giaddr("192.0.2.2"), relayOptions(selects("10.0.0.0"))), "", false},
 		"O-012 too short: giaddr":             {discover(hw, giaddr("192.0.2.2"), relayOptions(subOption(5, 198, 51, 100))), "192.0.2.", false},
 		"O-012 zero: giaddr":                  {discover(hw, giaddr("192.0.2.2"), relayOptions(selects("0.0.0.0"))), "192.0.2.", false},
@@ -245,6 +247,7 @@ func TestNetworksOfRelays(t *testing.T) {
 	}
 	relayed := discover(mac(1), giaddr("198.51.100.1"))
 	bound := request(mac(1), ciaddr("198.51.100.100"))
+	open := func(s *Server) { withRelays(s); s.Networks = s.Networks[1:2] } // no network names an interface
 	alone := func(s *Server) { withRelays(s); s.Networks = s.Networks[1:] }
 	for name, c := range map[string]struct {
 		s        *Server
@@ -258,19 +261,20 @@ func TestNetworksOfRelays(t *testing.T) {
 		"directed broadcast: next to the relay":     {newServer(withRelays), relayed, "10.0.0.9", "10.255.255.255", "eth1", "10.0.0.1", ""},
 		"broadcast, no neighbour: the first":        {newServer(withRelays), relayed, "172.31.0.9", "255.255.255.255", "eth1", "192.0.2.1", ""},
 		"unknown destination":                       {newServer(withRelays), relayed, "10.0.0.9", "", "eth1", "10.0.0.1", ""},
-		"no address there":                          {newServer(withRelays), relayed, "10.0.0.9", "255.255.255.255", "eth3", "", NoServerAddr},
-		"no address there, but one was asked":       {newServer(withRelays), relayed, "10.0.0.9", "192.0.2.1", "eth3", "192.0.2.1", ""},
+		"no address there":                          {newServer(open), relayed, "10.0.0.9", "255.255.255.255", "eth3", "", NoServerAddr},
+		"no address there, but one was asked":       {newServer(open), relayed, "10.0.0.9", "192.0.2.1", "eth3", "192.0.2.1", ""},
 		"an interface that only the open one leads": {newServer(alone), relayed, "10.0.0.9", "172.16.0.1", "eth2", "172.16.0.1", ""},
 		"a link's network by an interface not served": {newServer(withRelays), discover(mac(1), giaddr("192.0.2.2")),
 			"192.0.2.2", "172.16.0.1", "eth2", "", NoNetwork},
-		"the interface that it names":           {newServer(withRelays), discover(mac(1), giaddr("203.0.113.1")), "172.16.0.2", "172.16.0.1", "eth2", "172.16.0.1", ""},
-		"another interface":                     {newServer(withRelays), discover(mac(1), giaddr("203.0.113.1")), "172.16.0.2", "172.16.0.1", "eth3", "", NoNetwork},
-		"an interface that is not served":       {newServer(), discover(mac(1), giaddr("192.0.2.2")), "172.16.0.2", "192.0.2.1", "eth2", "", NotForUs},
-		"no direct clients":                     {newServer(withRelays), discover(mac(1)), "0.0.0.0", "255.255.255.255", "eth2", "", NotForUs},
-		"no direct clients, none at all":        {newServer(alone), discover(mac(1)), "0.0.0.0", "255.255.255.255", "eth2", "", NotForUs},
-		"renewal without the relay":             {newServer(withRelays), bound, "198.51.100.100", "192.0.2.1", "eth1", "192.0.2.1", ""},
-		"renewal by another interface":          {newServer(withRelays), bound, "198.51.100.100", "172.16.0.1", "eth2", "172.16.0.1", ""},
-		"a stranger's broadcast is of the link": {newServer(withRelays), bound, "198.51.100.100", "255.255.255.255", "eth1", "", Policy},
+		"the interface that it names":                    {newServer(withRelays), discover(mac(1), giaddr("203.0.113.1")), "172.16.0.2", "172.16.0.1", "eth2", "172.16.0.1", ""},
+		"another interface":                              {newServer(withRelays), discover(mac(1), giaddr("203.0.113.1")), "172.16.0.2", "172.16.0.1", "eth3", "", NotForUs},
+		"the open one by an interface that nobody names": {newServer(withRelays), relayed, "10.0.0.9", "172.16.0.1", "eth3", "", NotForUs},
+		"an interface that is not served":                {newServer(), discover(mac(1), giaddr("192.0.2.2")), "172.16.0.2", "192.0.2.1", "eth2", "", NotForUs},
+		"no direct clients":                              {newServer(withRelays), discover(mac(1)), "0.0.0.0", "255.255.255.255", "eth2", "", NotForUs},
+		"no direct clients, none at all":                 {newServer(alone), discover(mac(1)), "0.0.0.0", "255.255.255.255", "eth2", "", NotForUs},
+		"renewal without the relay":                      {newServer(withRelays), bound, "198.51.100.100", "192.0.2.1", "eth1", "192.0.2.1", ""},
+		"renewal by another interface":                   {newServer(withRelays), bound, "198.51.100.100", "172.16.0.1", "eth2", "172.16.0.1", ""},
+		"a stranger's broadcast is of the link":          {newServer(withRelays), bound, "198.51.100.100", "255.255.255.255", "eth1", "", Policy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range c.s.Networks {

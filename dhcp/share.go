@@ -3,6 +3,7 @@ package dhcp
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -47,22 +48,23 @@ func (s *Server) discover(ctx context.Context, r *Request) (lease Lease, err err
 	return nil, err
 }
 
-// acquainted returns the places of r, those whose policy knows the client first,
-// unless the client itself selected a subnet.
+// acquainted returns the places of r, those first whose policy knows the client
+// best (a reservation before a lease, a lease before one that has ended), unless the
+// client itself selected a subnet.
 func (r *Request) acquainted(ctx context.Context) []place {
 	if len(r.places) == 1 || r.subnetHeeded {
 		return r.places
 	}
-	var known, others []place
+	standings := make(map[*Network]standing, len(r.places))
 	for _, p := range r.places {
 		r.enter(p)
-		if m, ok := p.network.Leases.(Member); ok && m.Knows(ctx, r) {
-			known = append(known, p)
-		} else {
-			others = append(others, p)
-		}
+		standings[p.network] = standingOf(ctx, p.network.Leases, r)
 	}
-	return append(known, others...)
+	sorted := slices.Clone(r.places)
+	slices.SortStableFunc(sorted, func(a, b place) int {
+		return int(standings[b.network]) - int(standings[a.network])
+	})
+	return sorted
 }
 
 // withdraw tells the policies of the client's link that it took another server's

@@ -108,6 +108,11 @@ func (n *Network) validate() (errs []error) {
 			}
 		}
 	}
+	for _, relay := range n.Relays {
+		if !relay.IsValid() || !relay.Addr().Is4() {
+			fail("Relays: %s is not a prefix of IPv4 addresses", relay)
+		}
+	}
 	if n.ServerAddr.IsValid() && (!n.ServerAddr.Is4() || n.ServerAddr.IsUnspecified()) {
 		fail("ServerAddr %s is not an IPv4 address", n.ServerAddr)
 	}
