@@ -37,7 +37,7 @@ func (v *services) bootFile(ctx context.Context, r *dhcp.Request) (*dhcp.BootFil
 		return nil, nil
 	}
 	file.Style = b.treated().Style
-	if item, asked := r.BootItem(); asked && r.Destination == r.ServerID {
+	if item, asked := r.BootItem(); asked && (r.Destination == r.ServerID || !r.Destination.IsValid()) {
 		// Whoever lists this server for a type means what it boots. A question to
 		// all boot servers is for one that has this type of its own.
 		file.Item = item.Type
@@ -86,13 +86,13 @@ func (v *services) ask(ctx context.Context, b *boot, m Machine) (*bootcfg.Menu, 
 		return nil, err
 	}
 	root := m.Root
-	menu, err := v.server.Booter.Boot(ctx, &m)
-	if err != nil {
-		return nil, fmt.Errorf("asking the Booter: %w", err)
-	}
 	var treatment Treatment
 	if v.server.Treat != nil {
 		treatment = v.server.Treat(&m)
+	}
+	menu, err := v.server.Booter.Boot(ctx, &m)
+	if err != nil {
+		return nil, fmt.Errorf("asking the Booter: %w", err)
 	}
 	if menu != nil {
 		if err := menu.Validate(); err != nil {
@@ -187,19 +187,18 @@ func host(addr netip.Addr, port, standard uint16) string {
 
 // configure renders the menu for a loader before the loader is offered, so that
 // what cannot be written is found now and not on the machine's screen.
-func (v *services) configure(b *boot, family dhcp.Family, loader string) error {
+// It is written anew each time: an iPXE in the ROM may know less than the one that it
+// is followed by.
+func (v *services) configure(b *boot, family dhcp.Family, withHTTP bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.configs[family] != nil {
-		return nil
-	}
 	language, err := renderer(family)
 	if err != nil {
 		return err
 	}
 	bases := v.bases(b)
-	if loader == "pxelinux.0" {
-		bases.HTTP = nil // lpxelinux.0 is the one that speaks HTTP
+	if !withHTTP {
+		bases.HTTP = nil
 	}
 	config, err := language.Render(b.menu, bases)
 	if err != nil {

@@ -109,9 +109,10 @@ func (s *Server) detectOn(ctx context.Context, ifname string, networks []Network
 	return found, nil
 }
 
-// inTheWay reports whether a server does what one in this mode does.
+// inTheWay reports whether a server does what one in this mode does. A boot server
+// is told of to machines by another server's options.
 func inTheWay(mode dhcp.Mode, d dhcp.Detected) bool {
-	return d.PXE || d.HTTPBoot || d.DHCP && mode == dhcp.Full
+	return mode != dhcp.BootServer && (d.PXE || d.HTTPBoot) || d.DHCP && mode == dhcp.Full
 }
 
 // refuse returns an error if another server is in the way, and warns where one is

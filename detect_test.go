@@ -14,11 +14,11 @@ func TestWhoIsInTheWay(t *testing.T) {
 	web := dhcp.Detected{HTTPBoot: true}
 	require.True(t, inTheWay(dhcp.Full, router))
 	require.True(t, inTheWay(dhcp.Full, proxy))
-	for _, mode := range []dhcp.Mode{dhcp.Proxy, dhcp.BootServer} {
-		require.False(t, inTheWay(mode, router), "it is what a proxy needs")
-		require.True(t, inTheWay(mode, proxy))
-		require.True(t, inTheWay(mode, web))
-	}
+	require.False(t, inTheWay(dhcp.Proxy, router), "it is what a proxy needs")
+	require.True(t, inTheWay(dhcp.Proxy, proxy))
+	require.True(t, inTheWay(dhcp.Proxy, web))
+	require.False(t, inTheWay(dhcp.BootServer, router))
+	require.False(t, inTheWay(dhcp.BootServer, proxy), "its options send machines here")
 	require.False(t, inTheWay(dhcp.Full, dhcp.Detected{}))
 }
 

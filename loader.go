@@ -22,7 +22,7 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 	program, treatment := b.menu.Program, b.treatment
 	b.mu.Unlock()
 	if program != nil {
-		return v.program(b, r.Client.Kind)
+		return v.program(b, r.Client)
 	}
 	family := v.server.family(treatment)
 	if r.Client.Kind == dhcp.IPXE && (family == 0 || family == dhcp.FamilyIPXE) {
@@ -32,12 +32,22 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(rows, func(row dhcp.LoaderRow) bool { return row.Family == family }) {
+		family = 0 // a machine for which there is none of that family gets another
+		if r.Client.Kind == dhcp.IPXE {
+			return v.script(b, r.Client)
+		}
+	}
+	elsewhere := treatment.Bases.TFTP != nil
+	if r.Client.Kind == dhcp.HTTPBoot {
+		elsewhere = treatment.Bases.HTTP != nil
+	}
 	var missing []string
 	for _, row := range rows {
 		if family != 0 && row.Family != family {
 			continue
 		}
-		name, ok := v.firstOf(ctx, row.Names, treatment)
+		name, ok := v.firstOf(ctx, row.Names, elsewhere)
 		if !ok {
 			missing = append(missing, row.Names...)
 			continue
@@ -48,8 +58,7 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 		return nil, fmt.Errorf("no boot loader for %s: Files has none of %s; install one or add it to Files",
 			architecture(r.Client), strings.Join(missing, ", "))
 	}
-	return nil, fmt.Errorf("no boot loader of family %s is known for %s; choose another Loader, or give the Server a row for it in Loaders",
-		family, architecture(r.Client))
+	return nil, fmt.Errorf("no boot loader is known for %s", architecture(r.Client)) // LoadersFor has said so
 }
 
 // architecture names a client's for people who look it up.
@@ -63,11 +72,11 @@ func architecture(c dhcp.Client) string {
 // firstOf returns the first of some loaders that there is. A row without names is
 // of firmware that needs none. What another computer has is not known: the best is
 // taken to be there.
-func (v *services) firstOf(ctx context.Context, names []string, t Treatment) (string, bool) {
+func (v *services) firstOf(ctx context.Context, names []string, elsewhere bool) (string, bool) {
 	if len(names) == 0 {
 		return "", true
 	}
-	if t.Bases.HTTP != nil || t.Bases.TFTP != nil {
+	if elsewhere {
 		return names[0], true
 	}
 	i := slices.IndexFunc(names, func(name string) bool { return v.exists(ctx, name) })
@@ -80,8 +89,15 @@ func (v *services) firstOf(ctx context.Context, names []string, t Treatment) (st
 // loader returns the boot file for a row of the table, with its configuration
 // ready.
 func (v *services) loader(b *boot, kind dhcp.Kind, row dhcp.LoaderRow, name string) (*dhcp.BootFile, error) {
+	b.mu.Lock()
+	elsewhere := b.treatment.Bases.TFTP != nil
+	b.mu.Unlock()
+	if _, watched := v.server.Booter.(BootWatcher); watched && elsewhere && row.Family != dhcp.FamilyIPXE {
+		return nil, fmt.Errorf("the Booter wants to know what the machine has fetched, and Treat sends it to another computer for its configuration too: use %s, whose script comes from here", dhcp.FamilyIPXE)
+	}
 	if row.Family != dhcp.FamilyRaspberryPi { // which has no menu
-		if err := v.configure(b, row.Family, name); err != nil {
+		// lpxelinux.0 is the one that speaks HTTP.
+		if err := v.configure(b, row.Family, path.Base(name) != "pxelinux.0"); err != nil {
 			return nil, err
 		}
 	}
@@ -94,12 +110,19 @@ func (v *services) loader(b *boot, kind dhcp.Kind, row dhcp.LoaderRow, name stri
 }
 
 // program returns the boot file of a menu that is one.
-func (v *services) program(b *boot, kind dhcp.Kind) (*dhcp.BootFile, error) {
+func (v *services) program(b *boot, client dhcp.Client) (*dhcp.BootFile, error) {
 	b.mu.Lock()
 	program := *b.menu.Program
 	b.mu.Unlock()
+	arch := dhcp.ArchBIOS
+	if client.HasArch {
+		arch = client.Arch
+	}
+	if len(program.Arches) > 0 && !slices.Contains(program.Arches, uint16(arch)) {
+		return nil, fmt.Errorf("the boot program %q is not for %s", program.File, architecture(client))
+	}
 	b.remember(program.File)
-	file, err := v.bootFileNamed(b, kind, program.File)
+	file, err := v.bootFileNamed(b, client.Kind, program.File)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +150,8 @@ func (v *services) bootFileNamed(b *boot, kind dhcp.Kind, name string) (*dhcp.Bo
 	own := b.treatment.Bases.TFTP == nil
 	b.mu.Unlock()
 	switch {
+	case kind == dhcp.HTTPBoot && bases.HTTP == nil && !own:
+		return nil, errors.New("no boot loader can be fetched by HTTP: Treat gives a TFTP base only; give the HTTP one too")
 	case kind == dhcp.HTTPBoot && bases.HTTP == nil:
 		return nil, errors.New("no boot loader can be fetched: HTTP is not served; give Serve an HTTP listener")
 	case kind == dhcp.HTTPBoot:
@@ -146,13 +171,14 @@ func (v *services) bootFileNamed(b *boot, kind dhcp.Kind, name string) (*dhcp.Bo
 // script returns the boot file of an iPXE: a URL that names the boot, or a name
 // for TFTP where HTTP is not served or this iPXE was built without it.
 func (v *services) script(b *boot, client dhcp.Client) (*dhcp.BootFile, error) {
-	if err := v.configure(b, dhcp.FamilyIPXE, scriptName); err != nil {
+	withHTTP := !client.Features.Known || client.Features.HTTP
+	if err := v.configure(b, dhcp.FamilyIPXE, withHTTP); err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	own := v.ownBases(b.machine)
 	b.mu.Unlock()
-	if own.HTTP == nil || client.Features.Known && !client.Features.HTTP {
+	if own.HTTP == nil || !withHTTP {
 		return &dhcp.BootFile{Name: scriptName}, nil
 	}
 	return &dhcp.BootFile{Name: own.HTTP.JoinPath(scriptName).String()}, nil

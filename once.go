@@ -104,10 +104,12 @@ func (o *BootOnce) Boot(ctx context.Context, m *Machine) (*bootcfg.Menu, error) 
 	return o.Otherwise.Boot(ctx, m)
 }
 
-// Booted implements [BootWatcher]: it uses up the mark that this boot has claimed.
+// Booted implements [BootWatcher]: it uses up the mark if a boot of this machine has
+// claimed it. Which one does not matter: a copy of a message that comes very late looks
+// like another boot.
 func (o *BootOnce) Booted(ctx context.Context, m *Machine) error {
 	err := o.change(ctx, m.HardwareAddr, func(mark Mark, marked bool) (*Mark, bool) {
-		return nil, marked && mark.Boot == m.BootID
+		return nil, marked && mark.Boot != ""
 	})
 	for _, booter := range []Booter{o.Once, o.Otherwise} {
 		if w, ok := booter.(BootWatcher); ok {

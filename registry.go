@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"crypto/rand"
 	"encoding/base32"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -56,6 +57,7 @@ type registry struct {
 type entry struct {
 	hw      net.HardwareAddr
 	addr    netip.Addr
+	given   bool // addr was given to it here, not overheard
 	boot    *boot
 	list    *list.List // strangers or holders
 	element *list.Element
@@ -130,7 +132,11 @@ func (r *registry) begin(m Machine, opens bool, xid [4]byte, now time.Time) (*bo
 	}
 	id := newBootID()
 	m.BootID, m.Addr = id, e.addr
+	before := e.boot
 	e.boot = &boot{id: id, hw: e.hw, heard: now, machine: m}
+	if before != nil {
+		e.boot.fetched = before.unfinished()
+	}
 	e.boot.recent(xid, now)
 	r.byBoot[id] = e
 	return e.boot, true
@@ -165,6 +171,18 @@ func (b *boot) continues(m Machine, xid [4]byte, now time.Time) bool {
 		return silence < bootPause && b.progress < inConfig
 	}
 	return silence < bootPause && b.progress < inLoader
+}
+
+// unfinished is what a boot has fetched, if it has not fetched all. A copy of a message
+// that comes very late looks like a machine that was started anew, while the machine
+// goes on with what it has; and one that was started anew begins with the first file.
+func (b *boot) unfinished() map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.told {
+		return nil
+	}
+	return maps.Clone(b.fetched)
 }
 
 // recent notes a transaction, and returns when it was heard before; the zero time
@@ -221,16 +239,26 @@ func (r *registry) forget(e *entry) {
 	}
 }
 
-// bound says that the machine holds the address now.
-func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) {
+// bound says that the machine holds the address now: it was given to it here.
+func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) { r.bind(hw, addr, true) }
+
+// heard says that a machine seems to hold an address that another server gave it.
+// It takes none away from a machine that was given it here.
+func (r *registry) heard(hw net.HardwareAddr, addr netip.Addr) { r.bind(hw, addr, false) }
+
+func (r *registry) bind(hw net.HardwareAddr, addr netip.Addr, given bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if former := r.byAddr[addr]; !given && former != nil && former.given && string(former.hw) != string(hw) {
+		return
+	}
 	e := r.entry(hw)
+	e.given = given || e.given && e.addr == addr
 	if r.byAddr[e.addr] == e {
 		delete(r.byAddr, e.addr)
 	}
 	if former := r.byAddr[addr]; former != nil {
-		former.addr = netip.Addr{}
+		former.addr, former.given = netip.Addr{}, false
 		r.file(former, &r.strangers)
 	}
 	e.addr = addr

@@ -63,7 +63,8 @@ type Server struct {
 	// some seconds later when it was not answered. Zero means one second.
 	BootTimeout time.Duration
 
-	// Loader is the family of boot loaders that every machine is given. Zero
+	// Loader is the family of boot loaders that machines are given for which there is
+	// one of it: a GRUB for UEFI does not keep BIOS machines from theirs. Zero
 	// chooses by machine: an iPXE gets a script, BIOS firmware pxelinux or
 	// iPXE, UEFI firmware iPXE or shim and GRUB, as Files has them. Under Secure
 	// Boot firmware starts only shim and GRUB ([dhcp.FamilyGRUB]), and those only a

@@ -14,6 +14,7 @@ import (
 	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/internal/connlimit"
 	"github.com/pxekit/pxe/internal/drop"
+	"github.com/pxekit/pxe/internal/udp"
 	"github.com/pxekit/pxe/rootfs"
 	"github.com/pxekit/pxe/tftp"
 )
@@ -32,10 +33,11 @@ type services struct {
 
 	files *rootfs.Files // over HTTP and HTTPS, which share its limits
 
-	emitting  sync.Mutex
-	transfers sync.Map // *tftp.Request -> transfer, of those that run
-	noFrames  sync.Once
-	rootDrops drop.Counts[string]
+	emitting   sync.Mutex
+	neighbours udp.Neighbours
+	transfers  sync.Map // *tftp.Request -> transfer, of those that run
+	noFrames   sync.Once
+	rootDrops  drop.Counts[string]
 }
 
 // service is one protocol server.

@@ -87,11 +87,13 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 			return fmt.Errorf("pxe: interface %s has no IPv4 address: give it one, or set Addr of its Network", n.Interface)
 		}
 	}
-	dhcpConn, err := udp.Listen(ctx, orDefault(s.DHCPAddr, ":67"), true)
-	if err != nil {
-		return listenError("DHCP", "DHCPAddr", err)
+	if s.dhcpPort() {
+		dhcpConn, err := udp.Listen(ctx, orDefault(s.DHCPAddr, ":67"), true)
+		if err != nil {
+			return listenError("DHCP", "DHCPAddr", err)
+		}
+		sockets.DHCP = dhcpConn
 	}
-	sockets.DHCP = dhcpConn
 	if s.pxePort() {
 		pxeConn, err := udp.Listen(ctx, orDefault(s.PXEAddr, ":4011"), false)
 		if err != nil {
@@ -122,6 +124,12 @@ func (s *Server) listen(ctx context.Context, sockets *Sockets) error {
 		}
 	}
 	return nil
+}
+
+// dhcpPort reports whether any network needs port 67: a boot server may run beside the
+// DHCP server on one host.
+func (s *Server) dhcpPort() bool {
+	return slices.ContainsFunc(s.Networks, func(n Network) bool { return n.Mode != dhcp.BootServer })
 }
 
 // pxePort reports whether any network needs port 4011, because another server

@@ -182,3 +182,48 @@ func TestABootProgramIsGivenAsItIs(t *testing.T) {
 	})
 	require.Contains(t, events.delivered(), "sysresccd/boot/syslinux/lpxelinux.0")
 }
+
+func TestABootProgramIsForMachinesThatCanRunIt(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	srv.Files = asset.Memory{"sysresccd/boot/syslinux/lpxelinux.0": []byte("p")}
+	srv.Booter = pxe.BooterFunc(func(context.Context, *pxe.Machine) (*bootcfg.Menu, error) {
+		return bootcfg.SystemRescue{}.StockMenu()
+	})
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.UEFIx64).Boot(t.Context())
+		require.Error(t, err)
+		require.Empty(t, boot.Loader)
+	})
+	requireError(t, &events, "is not for architecture 7 (x64 UEFI)")
+}
+
+func TestALoaderIsForMachinesThatHaveOneOfItsFamily(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	srv.Loader = dhcp.FamilyGRUB
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.BIOSPXE).Boot(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "lpxelinux.0", boot.Loader)
+		boot, err = segment.Machine("02:00:00:00:00:02", pxetest.IPXEROM).Boot(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, boot.Loader, "boot.ipxe")
+	})
+}
+
+func TestALoaderOfTwoIsTheOneThatIsThere(t *testing.T) {
+	var events recorder
+	srv := rescueServer(&events)
+	files := medium()
+	delete(files, "snponly.efi")
+	files["ipxe.efi"] = []byte(strings.Repeat("i", 5000))
+	srv.Files = files
+	srv.Treat = func(*pxe.Machine) pxe.Treatment { // kernels elsewhere, the loader from here
+		return pxe.Treatment{Bases: bootcfg.Bases{HTTP: &url.URL{Scheme: "http", Host: "192.0.2.9", Path: "/"}}}
+	}
+	on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+		boot, _ := segment.Machine("02:00:00:00:00:01", pxetest.UEFIx64).Boot(t.Context())
+		require.Equal(t, "ipxe.efi", boot.Loader)
+	})
+}

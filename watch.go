@@ -9,7 +9,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/pxekit/pxe/dhcp"
-	"github.com/pxekit/pxe/internal/udp"
 	"github.com/pxekit/pxe/rootfs"
 	"github.com/pxekit/pxe/tftp"
 )
@@ -22,14 +21,14 @@ func (v *services) dhcpReceived(r *dhcp.Request) {
 	stage := stageOfMessage(r.Type())
 	var b *boot
 	// A client without a hardware address cannot be told from the next one.
-	if r.Client.Kind != dhcp.Plain && len(r.HardwareAddr()) > 0 && (stage == StageDiscover || stage == StageRequest) {
+	if r.Client.Kind != dhcp.Plain && len(r.HardwareAddr()) > 0 && (stage == StageDiscover || stage == StageRequest || r.PXEPort) {
 		// A boot server does not hear the DISCOVER.
 		opens := stage == StageDiscover || r.PXEPort && r.Network.Mode == dhcp.BootServer
 		b, _ = v.registry.begin(machineOf(r), opens, r.Packet.TransactionID, r.Received)
 	} else {
 		b = v.registry.ofMachine(r.HardwareAddr())
 	}
-	if r.Network.Mode != dhcp.Full && stage == StageRequest && b != nil {
+	if r.Network.Mode != dhcp.Full && stage == StageRequest {
 		v.overheard(r, b)
 		return
 	}
@@ -47,9 +46,19 @@ func (v *services) dhcpReceived(r *dhcp.Request) {
 
 // overheard learns from a REQUEST which address another server gives to a machine:
 // what the machine fetches later tells only that. At port 4011 it has it already.
+//
+// A REQUEST is a claim. It counts where the client takes an offer, of an address of
+// its own network, which nobody was given here; for the rest the kernel is asked when
+// the machine comes, see bootAt.
 func (v *services) overheard(r *dhcp.Request, b *boot) {
-	if addr := r.RequestedAddr(); addr.IsValid() {
-		v.registry.bound(r.HardwareAddr(), addr)
+	if b == nil {
+		return // somebody else's client
+	}
+	switch addr := r.RequestedAddr(); {
+	case r.PXEPort:
+		v.registry.heard(r.HardwareAddr(), r.YourAddr)
+	case r.Packet.Options.Has(dhcpv4.OptionServerIdentifier) && r.Prefix.Contains(addr):
+		v.registry.heard(r.HardwareAddr(), addr)
 	}
 	e := Event{Stage: StageRequest, Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr()}
 	if later := b.laterLease(); later != "" && r.Client.Kind == dhcp.Plain {
@@ -124,7 +133,7 @@ func machineOf(r *dhcp.Request) Machine {
 // dhcpSending hears of a reply before it leaves: the machine may ask for its
 // first file as soon as it has the ACK.
 func (v *services) dhcpSending(r *dhcp.Request, reply *dhcpv4.DHCPv4) {
-	if reply.MessageType() != dhcpv4.MessageTypeAck || r.Type() != dhcpv4.MessageTypeRequest {
+	if reply.MessageType() != dhcpv4.MessageTypeAck || r.Type() != dhcpv4.MessageTypeRequest || r.PXEPort {
 		return
 	}
 	if len(r.HardwareAddr()) > 0 && r.YourAddr.IsValid() {
@@ -297,12 +306,12 @@ func (v *services) bootAt(addr netip.Addr) *boot {
 	if b != nil || !v.server.pxePort() {
 		return b
 	}
-	hw := udp.Neighbour(addr)
+	hw := v.neighbours.Lookup(addr)
 	if hw == nil {
 		return nil
 	}
 	if b = v.registry.ofMachine(hw); b != nil {
-		v.registry.bound(hw, addr.Unmap())
+		v.registry.heard(hw, addr.Unmap())
 	}
 	return b
 }

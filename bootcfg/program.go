@@ -9,6 +9,10 @@ type Program struct {
 	// File is the name of the program, as in a FileSource (io/fs.ValidPath). It
 	// must be one that the machine's firmware can run.
 	File string
+	// Arches are the architectures whose firmware can run it, by IANA's numbers (0 is
+	// BIOS, 7 x64 UEFI): no other machine is given it. Empty: whoever gets this menu
+	// can.
+	Arches []uint16
 	// ConfigFile is the configuration that a pxelinux shall read, relative to
 	// PathPrefix: DHCP option 209 (RFC 5071, section 4). Printable ASCII, at
 	// most 255 bytes; empty: the option is not sent, and the program looks for a

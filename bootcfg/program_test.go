@@ -64,7 +64,7 @@ func TestRenderersRefuseAProgram(t *testing.T) {
 func TestStockMenu(t *testing.T) {
 	m, err := SystemRescue{}.StockMenu()
 	require.NoError(t, err)
-	require.Equal(t, &Program{File: "sysresccd/boot/syslinux/lpxelinux.0", ConfigFile: "boot/syslinux/sysresccd.cfg", PathPrefix: "/sysresccd/"}, m.Program)
+	require.Equal(t, &Program{File: "sysresccd/boot/syslinux/lpxelinux.0", Arches: []uint16{0}, ConfigFile: "boot/syslinux/sysresccd.cfg", PathPrefix: "/sysresccd/"}, m.Program)
 	m, err = SystemRescue{BaseDir: "media/rescue"}.StockMenu()
 	require.NoError(t, err)
 	require.Equal(t, "/media/rescue/", m.Program.PathPrefix)

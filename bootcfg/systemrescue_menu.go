@@ -47,6 +47,7 @@ func (s SystemRescue) Menu(root *url.URL) (*Menu, error) {
 func (s SystemRescue) StockMenu() (*Menu, error) {
 	m := &Menu{Title: "SystemRescue", Program: &Program{
 		File:       s.baseDir() + "/boot/syslinux/lpxelinux.0",
+		Arches:     []uint16{0}, // BIOS
 		ConfigFile: "boot/syslinux/sysresccd.cfg",
 		PathPrefix: "/" + s.baseDir() + "/",
 	}}

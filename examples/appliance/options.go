@@ -115,7 +115,7 @@ func parse(args []string, output io.Writer) (*options, error) {
 		o.reservations = append(o.reservations, r)
 		return err
 	})
-	value("boot-once", "hardware address (`MAC`) of a machine that boots from here one time only, and from its local disk afterwards; may be given several times", func(s string) error {
+	value("boot-once", "hardware address (`MAC`) of a machine that boots from here one time only after this program was started, and from its local disk afterwards; may be given several times", func(s string) error {
 		hw, err := net.ParseMAC(s)
 		if err != nil {
 			return fmt.Errorf("-boot-once %q: write a hardware address, as 02:00:00:00:00:01", s)

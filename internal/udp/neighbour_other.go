@@ -7,5 +7,5 @@ import (
 	"net/netip"
 )
 
-// Neighbour is not supported here: it knows nobody.
-func Neighbour(netip.Addr) net.HardwareAddr { return nil }
+// neighbours is not supported here: nobody is known.
+func neighbours() map[netip.Addr]net.HardwareAddr { return nil }
