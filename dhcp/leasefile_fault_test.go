@@ -212,6 +212,7 @@ func TestLeaseFileRefusesWhileTheDiskFails(t *testing.T) {
 		require.Equal(t, calls, disk.count(), "the disk is left alone until the next try")
 		require.Equal(t, []Binding{before}, bindings(t, f))
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		require.Less(t, len(told), 2+6+10, "once a minute at last")
 		require.Greater(t, len(told), 2+6)
 		disk.setFault(nil)
