@@ -152,7 +152,8 @@ func (e *DamagedLeasesError) Error() string {
 // symbolic link means the file that it points to. The errors are
 // [ErrLeaseFileInUse], [*DamagedLeasesError] and those of the file system.
 //
-// It reads all of the file, which takes less than a second for 100,000 leases.
+// It reads all of the file and puts a new one in its place, so that everything
+// that it found is on disk; the disk must have room for both.
 func OpenLeaseFile(path string) (*LeaseFile, error) {
 	path, err := resolve(path)
 	if err != nil {
@@ -206,9 +207,10 @@ func newLeaseFile(disk leaseDisk, path string) (*LeaseFile, error) {
 	}, nil
 }
 
-// open reads the file. What it finds is on disk when it returns, and so is the
-// name: a process that was killed may have left both in memory only, and they
-// must not vanish once claims build on them.
+// open reads the file and writes a new one. What was read may be in the memory
+// of the system only, left there by a process that was killed, or by a sync that
+// failed: then the pages count as clean, and no sync of the old file would bring
+// them to disk. It must not vanish once claims build on it.
 func (f *LeaseFile) open() error {
 	file, err := f.disk.open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -218,25 +220,11 @@ func (f *LeaseFile) open() error {
 		return err
 	}
 	l, err := readLeases(file, f.path)
-	if err != nil {
-		return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
 	}
-	f.bindings, f.version = l.bindings, l.version
-	if f.discarded = l.size - l.end; f.discarded > 0 {
-		if err := file.Close(); err != nil {
-			return err
-		}
-		return f.replace(nil)
-	}
-	err = file.Sync()
-	if err == nil {
-		err = f.disk.syncDir(filepath.Dir(f.path))
-	}
-	if err != nil {
-		return errors.Join(err, file.Close())
-	}
-	f.log = &leaseLog{file: file, salt: l.salt, size: l.end, base: l.base}
-	return nil
+	f.bindings, f.version, f.discarded = l.bindings, l.version, l.size-l.end
+	return f.replace(nil)
 }
 
 // named adds the file's name to what the system says. Damage has it.
