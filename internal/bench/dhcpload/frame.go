@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
 // The layout of what is sent and received: Ethernet, IPv4 without options, UDP.
@@ -21,6 +19,30 @@ const (
 const (
 	serverPort = 67
 	clientPort = 68
+)
+
+// kind is the type of a message, as option 53 has it.
+type kind byte
+
+const (
+	discover kind = 1
+	offer    kind = 2
+	request  kind = 3
+	ack      kind = 5
+	nak      kind = 6
+)
+
+// The layout of a message, and the options that are read.
+const (
+	offsetXID     = 4
+	offsetYiaddr  = 16
+	offsetChaddr  = 28
+	offsetCookie  = 236
+	offsetOptions = 240
+	magicCookie   = "\x63\x82\x53\x63"
+
+	optionKind   = 53
+	optionServer = 54
 )
 
 type mac [6]byte
@@ -40,10 +62,10 @@ type reply struct {
 	to      mac
 	dst     netip.Addr
 	xid     uint32
-	kind    dhcpv4.MessageType
+	kind    kind
 	client  mac
 	address netip.Addr // yiaddr
-	server  []byte     // option 54
+	server  []byte     // option 54, in the frame
 }
 
 // appendFrame appends a client's packet in a broadcast frame. The UDP checksum is
@@ -69,25 +91,25 @@ func appendFrame(b []byte, from mac, payload []byte) []byte {
 
 // message writes a packet of a client: a DISCOVER without an offer, else the
 // REQUEST that takes it.
-func message(client uint32, broadcast bool, offer *reply) []byte {
-	b := make([]byte, 240, 300)
+func message(client uint32, broadcast bool, offered *reply) []byte {
+	b := make([]byte, offsetOptions, 300)
 	b[0], b[1], b[2] = 1, 1, 6
-	binary.BigEndian.PutUint32(b[4:], client)
+	binary.BigEndian.PutUint32(b[offsetXID:], client)
 	if broadcast {
 		b[10] = 0x80
 	}
 	hw := macOf(client)
-	copy(b[28:], hw[:])
-	copy(b[236:], "\x63\x82\x53\x63")
-	kind := dhcpv4.MessageTypeDiscover
-	if offer != nil {
-		kind = dhcpv4.MessageTypeRequest
+	copy(b[offsetChaddr:], hw[:])
+	copy(b[offsetCookie:], magicCookie)
+	k := discover
+	if offered != nil {
+		k = request
 	}
-	b = append(b, 53, 1, byte(kind))
+	b = append(b, optionKind, 1, byte(k))
 	b = append(append(b, 61, 7, 1), hw[:]...)
-	if offer != nil {
-		b = append(append(b, 50, 4), offer.address.AsSlice()...)
-		b = append(append(b, 54, 4), offer.server...)
+	if offered != nil {
+		b = append(append(b, 50, 4), offered.address.AsSlice()...)
+		b = append(append(b, optionServer, 4), offered.server...)
 	}
 	b = append(b, 57, 2, 0x05, 0xc0, 55, 4, 1, 3, 6, 15, 255)
 	return b[:300]
@@ -107,21 +129,45 @@ func parseReply(b []byte) (r reply, err error) {
 	if total > len(ip) || total != ipLen+datagram || datagram < udpLen {
 		return r, fmt.Errorf("dhcpload: IP length %d and UDP length %d in a frame of %d bytes", total, datagram, len(b))
 	}
-	p, err := dhcpv4.FromBytes(ip[ipLen+udpLen : total])
-	if err != nil {
-		return r, fmt.Errorf("dhcpload: reply: %w", err)
+	p := ip[ipLen+udpLen : total]
+	if len(p) < offsetOptions || string(p[offsetCookie:offsetOptions]) != magicCookie {
+		return r, fmt.Errorf("dhcpload: %d bytes that are no DHCP packet", len(p))
 	}
 	copy(r.to[:], b)
 	r.dst = netip.AddrFrom4([4]byte(ip[16:20]))
-	r.xid = binary.BigEndian.Uint32(p.TransactionID[:])
-	r.kind = p.MessageType()
-	copy(r.client[:], p.ClientHWAddr)
-	r.address, _ = netip.AddrFromSlice(p.YourIPAddr.To4())
-	r.server = p.Options.Get(dhcpv4.OptionServerIdentifier)
-	if p.OpCode != dhcpv4.OpcodeBootReply || r.client != macOf(r.xid) || len(r.server) != net.IPv4len {
-		return r, fmt.Errorf("dhcpload: reply to %x (transaction %d) with op %d and option 54 %x", r.client, r.xid, p.OpCode, r.server)
+	r.xid = binary.BigEndian.Uint32(p[offsetXID:])
+	copy(r.client[:], p[offsetChaddr:])
+	r.address = netip.AddrFrom4([4]byte(p[offsetYiaddr:]))
+	if err := r.readOptions(p[offsetOptions:]); err != nil {
+		return r, err
+	}
+	if p[0] != 2 || r.client != macOf(r.xid) || len(r.server) != net.IPv4len {
+		return r, fmt.Errorf("dhcpload: reply to %x (transaction %d) with op %d and option 54 %x", r.client, r.xid, p[0], r.server)
 	}
 	return r, nil
+}
+
+func (r *reply) readOptions(b []byte) error {
+	for len(b) > 0 && b[0] != 255 {
+		if b[0] == 0 {
+			b = b[1:]
+			continue
+		}
+		if len(b) < 2 || len(b) < 2+int(b[1]) {
+			return errors.New("dhcpload: an option runs past the end of a reply")
+		}
+		switch v := b[2 : 2+int(b[1])]; {
+		case b[0] == optionKind && len(v) == 1:
+			r.kind = kind(v[0])
+		case b[0] == optionServer:
+			r.server = v
+		}
+		b = b[2+int(b[1]):]
+	}
+	if len(b) == 0 {
+		return errors.New("dhcpload: a reply without an end")
+	}
+	return nil
 }
 
 // delivered reports whether a client without an address receives the reply as RFC

@@ -32,7 +32,7 @@ func answer(client uint32, kind dhcpv4.MessageType, edit func(*dhcpv4.DHCPv4)) [
 }
 
 func TestWhatAClientSends(t *testing.T) {
-	offer := &reply{address: netip.MustParseAddr("192.0.2.10"), server: []byte{192, 0, 2, 1}}
+	offered := &reply{address: netip.MustParseAddr("192.0.2.10"), server: []byte{192, 0, 2, 1}}
 	for _, c := range []struct {
 		offer     *reply
 		broadcast bool
@@ -40,7 +40,7 @@ func TestWhatAClientSends(t *testing.T) {
 	}{
 		{nil, false, dhcpv4.MessageTypeDiscover},
 		{nil, true, dhcpv4.MessageTypeDiscover},
-		{offer, false, dhcpv4.MessageTypeRequest},
+		{offered, false, dhcpv4.MessageTypeRequest},
 	} {
 		b := appendFrame(nil, macOf(7), message(7, c.broadcast, c.offer))
 		require.Equal(t, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 7, 8, 0}, b[:ethernetLen])
@@ -65,7 +65,7 @@ func TestWhatAClientTakes(t *testing.T) {
 	got, err := parseReply(answer(7, dhcpv4.MessageTypeOffer, nil))
 	require.NoError(t, err)
 	require.EqualValues(t, 7, got.xid)
-	require.Equal(t, dhcpv4.MessageTypeOffer, got.kind)
+	require.Equal(t, offer, got.kind)
 	require.Equal(t, "192.0.2.10", got.address.String())
 	require.Equal(t, []byte{192, 0, 2, 1}, got.server)
 	require.True(t, got.delivered(false))

@@ -8,8 +8,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
 // Load is a number of clients that each get one lease: DISCOVER, OFFER, REQUEST,
@@ -168,11 +166,11 @@ func (r *run) end(c *client, s stage) {
 func (r *run) send(i int) {
 	c := &r.clients[i]
 	number := uint32(r.First + i)
-	var offer *reply
+	var offered *reply
 	if c.stage == requesting {
-		offer = &c.offer
+		offered = &c.offer
 	}
-	_, err := r.socket.file.Write(appendFrame(nil, macOf(number), message(number, r.Broadcast, offer)))
+	_, err := r.socket.file.Write(appendFrame(nil, macOf(number), message(number, r.Broadcast, offered)))
 	if err != nil {
 		r.fail(fmt.Errorf("dhcpload: sending: %w", err))
 	}
@@ -222,15 +220,15 @@ func (r *run) take(got reply, now time.Time) error {
 	}
 	c := &r.clients[i]
 	if !got.delivered(r.Broadcast) {
-		return fmt.Errorf("dhcpload: %s to client %d, which is at no address yet, came to %x and %s", got.kind, got.xid, got.to, got.dst)
+		return fmt.Errorf("dhcpload: message %d to client %d, which is at no address yet, came to %x and %s", got.kind, got.xid, got.to, got.dst)
 	}
 	switch {
-	case c.stage == discovering && got.kind == dhcpv4.MessageTypeOffer:
+	case c.stage == discovering && got.kind == offer:
 		r.result.Offers = append(r.result.Offers, now.Sub(c.asked))
 		*c = client{stage: requesting, asked: now, next: now.Add(time.Second), offer: got}
 		c.offer.server = append([]byte(nil), got.server...)
 		r.send(i)
-	case c.stage == requesting && got.kind == dhcpv4.MessageTypeAck:
+	case c.stage == requesting && got.kind == ack:
 		if other, taken := r.taken[got.address]; taken {
 			return fmt.Errorf("dhcpload: %s was given to client %d and to client %d", got.address, other, got.xid)
 		}
@@ -241,7 +239,7 @@ func (r *run) take(got reply, now time.Time) error {
 		r.result.Acks = append(r.result.Acks, now.Sub(c.asked))
 		r.result.Bound++
 		r.end(c, bound)
-	case c.stage == requesting && got.kind == dhcpv4.MessageTypeNak:
+	case c.stage == requesting && got.kind == nak:
 		return fmt.Errorf("dhcpload: client %d got no lease of %s, which it was offered", got.xid, c.offer.address)
 	}
 	return nil

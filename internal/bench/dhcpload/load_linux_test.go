@@ -113,7 +113,7 @@ func TestWhatNoServerMayDo(t *testing.T) {
 			b := lend(client, kind)
 			b[headersLen+236]++ // the magic cookie
 			return b
-		}, "malformed"},
+		}, "no DHCP packet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fakeServer(t, func(client uint32, kind dhcpv4.MessageType, _ int) [][]byte { return [][]byte{c.reply(client, kind)} })
