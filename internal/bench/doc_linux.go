@@ -18,13 +18,13 @@
 //     another thread, to perfdhcp, which plays a relay, and to package dhcpload,
 //     whose clients sit on the cable themselves; their figures are means of the
 //     rounds without the highest and the lowest: N=9 for a mean of seven;
-//   - of the others, theirs serve a plain file, ours the file of the same content inside an ISO
-//     image, both on the same file system and in the page cache, read into it the
-//     same way;
+//   - of the others, theirs serve a plain file, ours the file of the same content
+//     inside an ISO image, both on the same file system and in the page cache, read
+//     into it the same way;
 //   - those talk over the loopback interface of a network namespace of their own,
 //     with reno as the congestion control, which every system allows there: sockets
 //     inherit the machine's, and with bbr a single stream has one of two speeds.
 //
-// A measurement is one entry in the table of rows_linux.go, a server one in that
-// of servers_linux.go.
+// A measurement is one entry in the tables of rows_linux.go and dhcprows_linux.go,
+// a server one in those of servers_linux.go and dhcpservers_linux.go.
 package main

@@ -139,9 +139,10 @@ func (r *report) markdown(w io.Writer) error {
 const preamble = `# Figures
 
 Written by ` + "`make bench`" + `, which says in internal/bench/doc_linux.go how it measures.
-In brackets is ours over theirs, the median of the rounds' ratios: above 1 is
-better for us where more is better, below 1 where less is. All samples are in
-bench.json. Why goals are missed is in [bench-notes.md](bench-notes.md).
+Figures are medians of the rounds, those about DHCP means of the rounds without the
+highest and the lowest. In brackets is ours over theirs, the median of the rounds'
+ratios: above 1 is better for us where more is better, below 1 where less is. All
+samples are in bench.json. Why goals are missed is in [bench-notes.md](bench-notes.md).
 
 `
 
