@@ -39,6 +39,22 @@
 // listed in ledger/pending.txt. Removing the name there makes every line that
 // waits for it fail until it names its tests.
 //
+// A line that guards against what a client sends says "guard: input". Then it is
+// proved by mutation as well: the folder mutations has, in files of the same form,
+// the line of code that is the guard and what it becomes when the guard is taken
+// out, and the test of the line that must fail then:
+//
+//	id: D-002
+//	file: dhcp/decode.go
+//	old: case p[0] != byte(dhcpv4.OpcodeBootRequest):
+//	new: case false:
+//	test: dhcp.TestDecode
+//
+// Tests here check that the old text stands in its file exactly once; "go run
+// ./internal/conformance/mutate" does it all and writes docs/mutations.md, which must
+// list each mutation as it is. What is a guard by the absence of code (a name that is
+// never read) or belongs to a library has none.
+//
 // A test whose name begins with the ID of a line, as in TestT006_DuplicateACK or
 // TestD006_O007_Instances, must be named by that line. After a change of the
 // ledger, "go test ./internal/conformance -update" writes docs/conformance.md.

@@ -47,6 +47,7 @@ type Line struct {
 	Positive  []string // names of tests, as folder.Function
 	Negative  []string
 	Pending   string // name of a Feature, or empty
+	Guard     bool   // it guards against a client's input, and has mutations
 	Where     string // file and line number
 }
 

@@ -12,6 +12,9 @@ import (
 // pendingFile lists the features that lines may wait for.
 const pendingFile = "pending.txt"
 
+// guardInput is the only thing that a line guards against so far.
+const guardInput = "input"
+
 // Load reads the ledger in dir. It reads strictly: what it does not know is a
 // problem, and every problem names its file and line. The ledger is complete
 // only if there are none.
@@ -147,7 +150,7 @@ func (l *loader) protocol(name string, stanzas []stanza) {
 	}
 	l.prefixes[p.Prefix] = name
 	for _, s := range stanzas[1:] {
-		if !l.take(s, []string{"id", "level", "section", "statement"}, "positive", "negative", "pending") {
+		if !l.take(s, []string{"id", "level", "section", "statement"}, "positive", "negative", "pending", "guard") {
 			continue
 		}
 		line := Line{
@@ -159,6 +162,12 @@ func (l *loader) protocol(name string, stanzas []stanza) {
 			Negative:  list(s.fields["negative"]),
 			Pending:   s.fields["pending"],
 			Where:     s.where,
+		}
+		if guard, given := s.fields["guard"]; given {
+			line.Guard = true
+			if guard != guardInput {
+				l.problem(s.where, "%s: guard is %q: write %s, or leave it out", line.ID, guard, guardInput)
+			}
 		}
 		l.line(&p, line)
 		p.Lines = append(p.Lines, line)
