@@ -121,6 +121,9 @@ func (s *Server) bootFile(ctx context.Context, r *Request) (*BootFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot file: %w", err)
 	}
+	if file != nil && file.Style != 0 && r.Client.Kind == PXE {
+		r.Client.Style = file.Style // which tells whoever traces what was done
+	}
 	return file, nil
 }
 

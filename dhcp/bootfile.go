@@ -78,7 +78,7 @@ func addBootFile(reply *dhcpv4.DHCPv4, r *Request, f *BootFile) error {
 	}
 	switch r.Client.Kind {
 	case PXE:
-		if err := addPXE(reply, f.style(r)); err != nil {
+		if err := addPXE(reply, r.Client.Style); err != nil {
 			return err
 		}
 	case HTTPBoot:
@@ -99,14 +99,6 @@ const ipxeNoPXEDHCP = 176 // sub-option of 175
 // raspberryPi is a menu of one item, which the ROM of a Raspberry Pi looks for
 // by its text; it then fetches what it wants by names of its own.
 const raspberryPi = "\x06\x01\x03" + "\x0a\x04\x00PXE" + "\x09\x14\x00\x00\x11Raspberry Pi Boot" + "\xff"
-
-// style is how the client of r is told its boot file.
-func (f *BootFile) style(r *Request) Style {
-	if f.Style != 0 {
-		return f.Style
-	}
-	return r.Client.Style
-}
 
 // addPXE adds what PXE firmware takes as a sign that this offer is for it, see
 // [QuirkTable] for who needs what.

@@ -62,7 +62,8 @@ type Client struct {
 	// Features are what an iPXE says of itself; the zero Features for all others.
 	Features Features
 	// Style is how this client is told its boot file, by the quirks that apply
-	// to it; [BootFile] may say otherwise.
+	// to it; [BootFile] may say otherwise, and from then on this is what it says:
+	// the hooks Sending and Sent of [Trace] see what was done.
 	Style Style
 }
 

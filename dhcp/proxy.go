@@ -55,7 +55,7 @@ func (s *Server) proxy(ctx context.Context, r *Request) (*dhcpv4.DHCPv4, DropRea
 		// There is no address that a relay could send it to.
 		reply.SetBroadcast()
 	}
-	if r.Client.Kind == PXE && file.style(r)&StyleAsk4011 != 0 {
+	if r.Client.Kind == PXE && r.Client.Style&StyleAsk4011 != 0 {
 		err = s.sendTo4011(reply, r, file)
 	} else {
 		err = addBootFile(reply, r, file)
