@@ -24,7 +24,7 @@ func TestP017_OffersDoNotWaitForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(withPool(&Pool{First: addr("10.0.0.2"), Last: addr("10.0.255.254"), Store: new(slowStore)}),
 			func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16") })
-		c := newFakeConn()
+		c := newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
 		offers := make(map[string]string)
@@ -65,7 +65,7 @@ func TestP017_WhatIsTooMuchIsDroppedAtOnce(t *testing.T) {
 			s.MaxClients = 8
 			s.Networks[0].Leases.(*Pool).Store = new(slowStore)
 		})
-		c := newFakeConn()
+		c := newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
 		ask := func(i int) {
@@ -100,7 +100,7 @@ func TestWorkersRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(withPool(&Pool{First: addr("10.0.0.2"), Last: addr("10.0.255.254"), Store: new(slowStore)}),
 			func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16") })
-		c := newFakeConn()
+		c := newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
 		for wave := range 3 {
