@@ -122,6 +122,7 @@ func TestSubnetSelection(t *testing.T) {
 		"O-013 unknown: no guess":             {discover(hw, giaddr("192.0.2.2"), relayOptions(selects("10.0.0.0"))), "", false},
 		"O-012 too short: giaddr":             {discover(hw, giaddr("192.0.2.2"), relayOptions(subOption(5, 198, 51, 100))), "192.0.2.", false},
 		"O-012 zero: giaddr":                  {discover(hw, giaddr("192.0.2.2"), relayOptions(selects("0.0.0.0"))), "192.0.2.", false},
+		"O-013 multicast: giaddr":             {discover(hw, giaddr("192.0.2.2"), relayOptions(selects("224.0.0.1"))), "192.0.2.", false},
 		"O-012 cut: giaddr":                   {discover(hw, giaddr("192.0.2.2"), opt(82, 5, 4, 198, 51, 100)), "192.0.2.", false},
 		"O-013 before O-015":                  {discover(hw, giaddr("192.0.2.2"), wish("192.0.2.0"), relayOptions(selects("198.51.100.0"))), "198.51.100.", false},
 		"O-015 by relay":                      {discover(hw, giaddr("192.0.2.2"), wish("198.51.100.0")), "198.51.100.", true},

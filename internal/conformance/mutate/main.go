@@ -75,8 +75,7 @@ func run(ids []string) error {
 		work.Go(func() {
 			defer func() { <-turn }()
 			if errs[i] = mutate(m); errs[i] != nil {
-				fmt.Println(errs[i])
-				return
+				return // told at the end
 			}
 			fmt.Println(m.ID, m.Test, "failed, as it must")
 			rows[i] = m.Row() + " " + time.Now().UTC().Format(time.DateOnly) + " |\n"
