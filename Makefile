@@ -16,7 +16,7 @@ PACKAGES = gcc libc6-dev curl strace iproute2 kmod procps xz-utils zstd \
 	nfs-ganesha nfs-ganesha-vfs rpcbind nfs-common \
 	initramfs-tools live-boot live-boot-initramfs-tools \
 	dracut-core dracut-network dracut-live isc-dhcp-client systemd udev \
-	dnsmasq-base isc-dhcp-relay nftables tcpdump \
+	dnsmasq-base isc-dhcp-relay nftables tshark \
 	qemu-system-arm qemu-efi-aarch64 ovmf-ia32 u-boot-qemu \
 	shim-signed grub-common grub-efi-amd64-bin grub-efi-ia32-bin grub-efi-amd64-signed
 
@@ -36,7 +36,7 @@ deps: ## install the Debian packages of the virtual-machine tests (root)
 
 test: lint cross ## everything: linters, every test with -race, each VM boot once
 	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v /internal/vm)
-	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) ./internal/vm
+	GO=$(GO) ARGS="-test.shuffle=on -test.timeout=$(TESTTIMEOUT)" sh internal/vm/test.sh
 
 short: ## the fast inner loop: no virtual machines
 	$(GO) test -short ./...
