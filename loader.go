@@ -54,11 +54,8 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 		}
 		return v.loader(b, r.Client.Kind, row, name)
 	}
-	if missing != nil {
-		return nil, fmt.Errorf("no boot loader for %s: Files has none of %s; install one or add it to Files",
-			architecture(r.Client), strings.Join(missing, ", "))
-	}
-	return nil, fmt.Errorf("no boot loader is known for %s", architecture(r.Client)) // LoadersFor has said so
+	return nil, fmt.Errorf("no boot loader for %s: Files has none of %s; install one or add it to Files",
+		architecture(r.Client), strings.Join(missing, ", "))
 }
 
 // architecture names a client's for people who look it up.
