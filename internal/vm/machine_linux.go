@@ -117,6 +117,7 @@ func (m Machine) arguments(ctx context.Context, dir string) ([]string, error) {
 		"-smp", "1",
 		"-m", strconv.Itoa(cmp.Or(m.Memory, 512)),
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+		"-monitor", "unix:" + monitorSocket(dir) + ",server=on,wait=off",
 	}
 	args = append(args, row.args...)
 	flash, err := row.flash(dir)

@@ -53,6 +53,7 @@ func newSegment(t *testing.T, ctx context.Context) *segment {
 	network, err := NewNetwork(ctx, "br0", netip.MustParsePrefix("192.0.2.1/24"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, network.Close()) })
+	capture(t, ctx, network)
 	return &segment{network, medium}
 }
 
@@ -62,6 +63,9 @@ func (s *segment) boot(t *testing.T, ctx context.Context, m Machine) *Running {
 	machine, err := m.Start(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%v state:\n%s", m.Firmware, state(machine))
+		}
 		require.NoError(t, machine.Stop())
 		if t.Failed() || testing.Verbose() {
 			t.Logf("%v console:\n%s", m.Firmware, machine.Console)

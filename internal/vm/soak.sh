@@ -1,7 +1,8 @@
 #!/bin/sh
 # Repeats the virtual-machine boots, each round in a fresh namespace, and prints how
 # many rounds passed. N says how often; RUN narrows the boots by name, as in
-# RUN=TestMatrix/proxy or RUN='TestBootRoot/nbd$'.
+# RUN=TestMatrix/proxy or RUN='TestBootRoot/nbd$'. With PXEKIT_VM_CAPTURE=DIR the
+# packets of boots that failed are kept there.
 set -u
 cd "$(dirname "$0")/../.."
 n=${N:-5}
