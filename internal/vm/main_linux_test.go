@@ -63,9 +63,6 @@ func (s *segment) boot(t *testing.T, ctx context.Context, m Machine) *Running {
 	machine, err := m.Start(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%v state:\n%s", m.Firmware, state(machine))
-		}
 		require.NoError(t, machine.Stop())
 		if t.Failed() || testing.Verbose() {
 			t.Logf("%v console:\n%s", m.Firmware, machine.Console)
@@ -83,6 +80,9 @@ func (s *segment) nic(n byte) NIC {
 func see(t *testing.T, ctx context.Context, machine *Running, pattern string) []string {
 	t.Helper()
 	line, match, err := machine.Console.WaitFor(ctx, pattern)
+	if err != nil {
+		t.Log(state(machine))
+	}
 	require.NoError(t, err)
 	t.Logf("%6.1f s: %s", line.At.Seconds(), line.Text)
 	return match
