@@ -147,3 +147,59 @@ func BenchmarkServe(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkDiscoverOfAStranger is BenchmarkDiscover for a client that is new each
+// time: without probing, with a stock of probed addresses and with an empty one.
+func BenchmarkDiscoverOfAStranger(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		probing bool
+		stock   int
+	}{{"no prober", false, 0}, {"stock", true, maxStock}, {"empty stock", true, 0}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := benchmarkServer()
+			p := s.Networks[0].Leases.(*Pool)
+			t, err := p.lock(context.Background())
+			if err != nil {
+				b.Fatal(err)
+			}
+			t.stock.on = c.probing
+			for range c.stock {
+				t.toProbe(time.Now(), func(netip.Addr) bool { return true })
+			}
+			for i := range t.stock.proofs {
+				t.stock.proofs[i].until = time.Now().Add(time.Hour)
+			}
+			p.mu.Unlock()
+			packet := discover(mac(1), pxeClient(1)...).ToBytes()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				binary.BigEndian.PutUint32(packet[offsetChaddr+2:], uint32(i))
+				r := &Request{Interface: "eth1", Received: time.Now()}
+				if reason, err := s.read(r, packet, nil); reason != "" {
+					b.Fatal(reason, err)
+				}
+				reply, reason, err := s.answer(context.Background(), r)
+				if reason != "" {
+					b.Fatal(reason, err)
+				}
+				if _, err := encode(reply, r); err != nil {
+					b.Fatal(err)
+				}
+				p.mu.Lock()
+				t.unhold(t.holders[r.key()])
+				t.stock.unproved = t.stock.unproved[:0]
+				if c.stock > 0 {
+					place, _ := t.offset(r.YourAddr)
+					t.stock.begin(place)
+					i, _ := t.stock.find(place)
+					t.stock.proofs[i].until = r.Received.Add(time.Hour)
+				}
+				p.mu.Unlock()
+			}
+			if unprobed := p.Probes().Unprobed; c.stock > 0 && unprobed > 0 {
+				b.Fatal(unprobed, "were not in the stock")
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"context"
 	"net"
 	"net/netip"
 )
@@ -40,6 +41,19 @@ type FrameWriter interface {
 	// interface ifname, in an IP datagram from src to dst. The conn builds the
 	// headers, with both checksums.
 	WriteFrame(p []byte, src, dst netip.AddrPort, hw net.HardwareAddr, ifname string) (int, error)
+}
+
+// AddrProber is a conn that can find out whether a machine uses an address on a
+// link of ours. Without it addresses are offered without a look. See
+// [Pool.NoProbe].
+type AddrProber interface {
+	// ProbeAddr asks on the link of the interface ifname who uses addr, without
+	// claiming it (RFC 5227 section 2.1.1: an ARP probe), and waits for less than
+	// a second. inUse says that a machine other than this host does, and hw is
+	// its hardware address, nil if that cannot be told. An error that wraps
+	// [errors.ErrUnsupported] says that asking again is of no use. It returns
+	// when ctx ends.
+	ProbeAddr(ctx context.Context, addr netip.Addr, ifname string) (hw net.HardwareAddr, inUse bool, err error)
 }
 
 // AddrLister is a conn that knows the host's own addresses. It is asked for

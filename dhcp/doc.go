@@ -57,6 +57,9 @@
 // to have. The server compares that with what the client asked for, and speaks
 // the protocol. A [Chain] puts such an inventory before a pool, or joins pools.
 //
+// Where the conn is an [AddrProber] the addresses of a pool are probed before they
+// are offered, in the background: see [Pool.NoProbe].
+//
 // By default a server is not authoritative: it never tells a client that the
 // address of another network is wrong, since another server may have given it.
 //

@@ -107,6 +107,9 @@ func (p *Pool) Discover(ctx context.Context, r *Request) (Lease, error) {
 		return nil, ErrNoAddress
 	}
 	s := t.slots[addr]
+	if addr != c.reservedAddr() && (s == nil || s.owner != c.key && s.holder != c.key && s.user != c.key) {
+		t.offering(addr, now)
+	}
 	if s == nil || s.owner != c.key || !s.rec.active(now) {
 		t.keep(addr, c.key, now.Add(durationOr(p.OfferTime, defaultOfferTime)))
 	}
@@ -134,10 +137,22 @@ func (t *table) choose(r *Request, c client, now time.Time) (netip.Addr, bool) {
 	if a := r.RequestedAddr(); may(a) {
 		return a, true
 	}
-	if a, ok := t.fresh(c.key, func(a netip.Addr) bool { return usable(r, a) }); ok {
+	for _, s := range t.users[c.key] {
+		if may(s.addr) {
+			return s.addr, true
+		}
+	}
+	forIt := func(a netip.Addr) bool { return usable(r, a) }
+	if a, ok := t.freshProved(c.key, now, forIt); ok {
 		return a, true
 	}
-	return t.oldest(c, now, func(a netip.Addr) bool { return usable(r, a) })
+	if a, ok := t.fresh(c.key, forIt); ok {
+		return a, true
+	}
+	if a, ok := t.oldestProved(c, now, forIt); ok {
+		return a, true
+	}
+	return t.oldest(c, now, forIt)
 }
 
 // usable reports whether a is an address for a client on the request's network,

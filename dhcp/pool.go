@@ -34,11 +34,11 @@ const (
 // the initramfs and the operating system of one machine, which send different
 // client identifiers or none, keep one address (a root file system over the
 // network does not survive another one). A [Reservation] may name it by what
-// only some of them send. A client gets, in this order: its
-// reserved address, the address it has, the one it had, the one it asks for, an
-// address that nobody had, the one that has been free for longest. Where an
-// unknown client starts in the range follows from its hardware address, so that
-// it mostly gets the same address from a pool that has forgotten it.
+// only some of them send. A client gets, in this order: its reserved address, the
+// address it has, the one it had, the one it asks for, one that it was found to
+// use, an address that nobody had, the one that has been free for longest. Where
+// an unknown client starts in the range follows from its hardware address, so
+// that it mostly gets the same address from a pool that has forgotten it.
 //
 // An offer is a short hold in memory and never in the store: a flood of
 // DISCOVERs leaves nothing behind. An address is the client's when the store
@@ -64,7 +64,8 @@ type Pool struct {
 	// 30 s.
 	OfferTime time.Duration
 	// Quarantine is for how long an address that a client declined is kept from
-	// everybody. Zero: 10 min.
+	// everybody, and one that was found in use from all but who uses it. Zero: 10
+	// min.
 	Quarantine time.Duration
 	// StrictIdentity makes the client identifier (option 61) the key of a lease,
 	// as RFC 2131 section 4.2 and RFC 4361 say, and the hardware address only
@@ -79,6 +80,16 @@ type Pool struct {
 	// address than the initramfs had. Who sets it gives such machines a network, or a
 	// pool in a [Chain], of their own, or makes the identifiers equal.
 	StrictIdentity bool
+	// NoProbe says that addresses are offered without a look whether some machine
+	// uses them. Otherwise, where the conn is an [AddrProber] and on networks
+	// that we are on ourselves (those behind relays cannot be asked), the server
+	// keeps up to 256 addresses ahead that nobody answered from in the last ten
+	// minutes, at five probes a second at most, and prefers them for clients that
+	// are new to it. No client waits: when there are none, an address is offered
+	// first and probed then, and if it is in use the client is refused it
+	// (DHCPNAK), unless it was faster. [Pool.Probes] counts. Addresses that
+	// clients have, and reserved ones, are not probed.
+	NoProbe bool
 	// Store keeps the leases. Nil: memory. It may be that of a pool with the
 	// other StrictIdentity: the records have both keys.
 	Store Store

@@ -1,8 +1,10 @@
 package dhcp
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -18,12 +20,13 @@ import (
 // clients only that have said who they are, once; who has it is offered it again,
 // whatever it sends; and what is offered is granted at once. Every other seed has
 // a chain of two pools, and every other two clients that are known by their
-// identifiers.
+// identifiers. With probes, what is in use goes to who uses it only.
 func TestNoAddressIsGivenTwice(t *testing.T) {
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+	for seed := range uint64(16) {
+		probes := seed >= 8
+		t.Run(fmt.Sprintf("seed %d, probes %v", seed, probes), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newModel(rand.New(rand.NewPCG(seed, 1)), seed%2 == 1, seed%4 >= 2)
+				m := newModel(rand.New(rand.NewPCG(seed, 1)), seed%2 == 1, seed%4 >= 2, probes)
 				for m.step = range 1500 {
 					m.act(t)
 				}
@@ -37,7 +40,7 @@ func TestNoAddressIsGivenTwice(t *testing.T) {
 // FuzzOperations lets the fuzzer choose what the clients of TestNoAddressIsGivenTwice
 // do: each byte is a choice.
 func FuzzOperations(f *testing.F) {
-	for seed := range byte(4) {
+	for seed := range byte(8) {
 		rnd := rand.New(rand.NewPCG(uint64(seed), 2))
 		choices := []byte{seed}
 		for range 400 {
@@ -51,7 +54,7 @@ func FuzzOperations(f *testing.F) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			source := &byteSource{left: choices[1:]}
-			m := newModel(rand.New(source), choices[0]&1 != 0, choices[0]&2 != 0)
+			m := newModel(rand.New(source), choices[0]&1 != 0, choices[0]&2 != 0, choices[0]&4 != 0)
 			for ; len(source.left) > 0; m.step++ {
 				m.act(t)
 			}
@@ -78,9 +81,13 @@ func (s *byteSource) Uint64() uint64 {
 	return uint64(b) * 0x0101010101010101
 }
 
-// act sends a packet, and lets time go by or the server start again now and then.
+// act sends a packet, and probes, lets time go by or the server start again now and
+// then.
 func (m *model) act(t *testing.T) {
 	m.packet(t)
+	if m.probes && m.rnd.IntN(2) == 0 {
+		m.probe(t)
+	}
 	if m.rnd.IntN(3) == 0 {
 		time.Sleep(time.Duration(m.rnd.IntN(40000)) * time.Millisecond)
 	}
@@ -104,7 +111,9 @@ type model struct {
 	store  MemoryStore
 	chain  bool
 	strict bool // Pool.StrictIdentity: each client has one identifier
+	probes bool
 	pools  Chain
+	inUse  map[string]use // addresses that a probe found in use, by address
 	server *Server
 	held   map[string]grant // by address
 	offers map[int]string
@@ -114,13 +123,19 @@ type model struct {
 	remembered map[string]int
 }
 
+// use is who was found to use an address, and until when nobody else may have it.
+type use struct {
+	who   int
+	until time.Time
+}
+
 type grant struct {
 	who   int
 	until time.Time
 }
 
-func newModel(rnd *rand.Rand, chain, strict bool) *model {
-	m := &model{rnd: rnd, chain: chain, strict: strict, held: map[string]grant{}, offers: map[int]string{},
+func newModel(rnd *rand.Rand, chain, strict, probes bool) *model {
+	m := &model{rnd: rnd, chain: chain, strict: strict, probes: probes, held: map[string]grant{}, offers: map[int]string{},
 		said: map[int]map[string]bool{}, remembered: map[string]int{}}
 	m.start()
 	return m
@@ -142,6 +157,7 @@ func (m *model) start() {
 		one.Reservations, two.Reservations = reservations[:4], reservations[4:]
 		m.pools = Chain{one, two}
 	}
+	m.inUse = map[string]use{}
 	for _, p := range m.pools.pools() {
 		p.LeaseTime, p.OfferTime, p.Quarantine = 10*time.Minute, 20*time.Second, 5*time.Minute
 		p.Store, p.StrictIdentity = &m.store, m.strict
@@ -155,6 +171,41 @@ func (m *model) start() {
 // poolOf is the pool that has an address.
 func (m *model) poolOf(a string) int {
 	return slices.IndexFunc(m.pools.pools(), func(p *Pool) bool { return p.Covers(addr(a)) })
+}
+
+// probe is a probe of each pool, of which some say that a machine uses the address.
+func (m *model) probe(t *testing.T) {
+	for _, p := range m.pools.pools() {
+		table, err := p.lock(t.Context())
+		require.NoError(t, err)
+		table.stock.on = true
+		now := time.Now()
+		a, ok := table.toProbe(now, func(netip.Addr) bool { return true })
+		p.mu.Unlock()
+		if !ok {
+			continue
+		}
+		require.False(t, m.held[a.String()].until.After(now), "step %d: %s is somebody's, and asked for", m.step, a)
+		if m.rnd.IntN(3) == 0 {
+			for range m.rnd.IntN(3) {
+				m.packet(t) // meanwhile
+			}
+		}
+		f := finding{addr: a}
+		who := m.rnd.IntN(24)
+		switch m.rnd.IntN(8) {
+		case 0:
+			f.inUse, f.hw = true, mac(who)
+		case 1:
+			f.err = errors.New("no idea")
+		}
+		p.mu.Lock()
+		if table.found(f, now, now.Add(p.Quarantine)) == foundUsed {
+			require.False(t, m.held[a.String()].until.After(now), "step %d: %s is somebody's", m.step, a)
+			m.inUse[a.String()] = use{who, now.Add(p.Quarantine)}
+		}
+		p.mu.Unlock()
+	}
 }
 
 // reservation is that of an address, nil if it has none.
@@ -269,6 +320,9 @@ func (m *model) check(t *testing.T, who int, x result, now time.Time) {
 	if g, ok := m.held[x.addr()]; ok && g.who != who && g.until.After(now) {
 		t.Fatalf("step %d: %s in an %s to %d, %d has it", m.step, x.addr(), x.kind(), who, g.who)
 	}
+	if u, ok := m.inUse[x.addr()]; ok && u.who != who && u.until.After(now) {
+		t.Fatalf("step %d: %s in an %s to %d, %d uses it", m.step, x.addr(), x.kind(), who, u.who)
+	}
 	r := m.reservation(x.addr())
 	if r == nil {
 		return
@@ -294,7 +348,7 @@ func checkTable(t *testing.T, table *table) {
 	for a, s := range table.slots {
 		require.Equal(t, a, s.addr)
 		require.False(t, s.busy)
-		require.True(t, s.rec.Version != 0 || s.hold != nil, "an empty slot")
+		require.True(t, s.rec.Version != 0 || s.hold != nil || s.use != nil, "an empty slot")
 		_, reserved := table.reservee[a]
 		require.Equal(t, s.rec.Version != 0 && !reserved, s.index >= 0)
 		if s.owner != "" {
@@ -323,6 +377,18 @@ func checkTable(t *testing.T, table *table) {
 			require.True(t, reserved || table.slots[a] != nil, "%s is marked", a)
 		}
 	}
+	uses := 0
+	for key, list := range table.users {
+		require.LessOrEqual(t, len(list), maxAnswers)
+		for _, s := range list {
+			require.Equal(t, key, s.user)
+			require.Same(t, s, table.slots[s.addr])
+		}
+		uses += len(list)
+	}
+	require.Equal(t, uses, table.uses.Len())
+	require.LessOrEqual(t, len(table.stock.proofs), maxStock)
+	require.True(t, slices.IsSortedFunc(table.stock.proofs, func(a, b proof) int { return a.place - b.place }))
 	require.LessOrEqual(t, len(table.declines), table.quarantined.Len())
 	for a, r := range table.reservee {
 		require.Equal(t, a, r.Addr)

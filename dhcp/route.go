@@ -91,6 +91,7 @@ type upgraded struct {
 	writer LocalWriter
 	frames FrameWriter
 	lister AddrLister
+	prober AddrProber
 }
 
 func upgrade(conn net.PacketConn) *upgraded {
@@ -99,6 +100,7 @@ func upgrade(conn net.PacketConn) *upgraded {
 	c.writer, _ = conn.(LocalWriter)
 	c.frames, _ = conn.(FrameWriter)
 	c.lister, _ = conn.(AddrLister)
+	c.prober, _ = conn.(AddrProber)
 	return c
 }
 

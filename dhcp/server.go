@@ -79,9 +79,9 @@ type serving struct {
 // an error that names the socket. Failures that pass, such as an interface that
 // is down, do not end it. Serve closes conn in any case.
 //
-// conn may have the upgrades [LocalReader], [LocalWriter], [FrameWriter] and
-// [AddrLister]. Serve may be called for several conns at once; the packets of
-// one client are still handled one after the other.
+// conn may have the upgrades [LocalReader], [LocalWriter], [FrameWriter],
+// [AddrLister] and [AddrProber]. Serve may be called for several conns at once;
+// the packets of one client are still handled one after the other.
 //
 // Policies and hooks must not call Shutdown or Close and wait for them: both
 // wait for the work that such a call is part of.
@@ -112,7 +112,9 @@ func (s *Server) serve(conn net.PacketConn, pxe bool) error {
 	ctx, cancel := context.WithCancel(run.Context())
 	defer cancel()
 	on := &serving{server: s, conn: c, ctx: ctx, pxe: pxe, workers: newWorkers()}
+	stopProbing := on.probe()
 	err = on.loop(run.Draining())
+	stopProbing()
 	if !errors.Is(err, ErrServerClosed) {
 		cancel() // the socket is gone: nothing that a policy still does can be told
 	}

@@ -36,6 +36,10 @@ type table struct {
 
 	declines    map[string]int // addresses in quarantine, by who declined them
 	quarantined list.List      // of quarantine, by its end
+
+	stock stock
+	users map[string][]*slot // by who was found to use an address; maxAnswers each
+	uses  list.List          // of *slot that somebody was found to use, by the end of the quarantine
 }
 
 // slot is an address that has a record or a hold.
@@ -46,6 +50,9 @@ type slot struct {
 	holder    string
 	holdUntil time.Time
 	hold      *list.Element // nil: no hold
+	user      string        // who was found to use the address without a lease; "": nobody
+	userUntil time.Time
+	use       *list.Element // in uses; nil: not there
 	busy      bool          // the store is being asked: nobody may have it
 	index     int           // in byExpiry; -1: not there
 }
@@ -62,6 +69,8 @@ func newTable(p *Pool) *table {
 		reserved: make(map[string]*Reservation), reservee: make(map[netip.Addr]*Reservation),
 		moved:    make(map[string]Binding),
 		declines: make(map[string]int),
+		stock:    newStock(),
+		users:    make(map[string][]*slot),
 	}
 	if p.First.IsValid() {
 		t.first = number(p.First)
@@ -95,6 +104,9 @@ func (t *table) offset(a netip.Addr) (int, bool) {
 	return int(n), n >= 0 && n < int64(t.size)
 }
 
+// isUsed reports whether a place in the range has a slot or is reserved.
+func (t *table) isUsed(place int) bool { return t.used[place/64]&(1<<(place%64)) != 0 }
+
 func (t *table) mark(a netip.Addr, used bool) {
 	i, ok := t.offset(a)
 	if _, reserved := t.reservee[a]; !ok || reserved && !used {
@@ -122,7 +134,7 @@ func (t *table) free(a netip.Addr, key string, now time.Time) bool {
 	switch {
 	case s == nil:
 		return true
-	case s.busy, s.hold != nil && s.holder != key && s.holdUntil.After(now):
+	case s.busy, s.hold != nil && s.holder != key && s.holdUntil.After(now), s.use != nil && s.user != key:
 		return false
 	}
 	return !s.rec.active(now) || s.rec.State == Bound && s.owner == key
@@ -148,7 +160,7 @@ func (t *table) tidy(s *slot) {
 		if s.index >= 0 {
 			heap.Remove(&t.byExpiry, s.index)
 		}
-		if s.rec.Version == 0 && s.hold == nil && !s.busy && t.slots[s.addr] == s {
+		if s.rec.Version == 0 && s.hold == nil && s.use == nil && !s.busy && t.slots[s.addr] == s {
 			delete(t.slots, s.addr)
 			t.mark(s.addr, false)
 		}
@@ -217,6 +229,11 @@ func (t *table) unhold(s *slot) {
 
 // sweep ends the holds and quarantines whose time has come.
 func (t *table) sweep(now time.Time) {
+	for e := t.uses.Front(); e != nil && !e.Value.(*slot).userUntil.After(now); e = t.uses.Front() {
+		s := e.Value.(*slot)
+		t.vacate(s)
+		t.tidy(s)
+	}
 	for e := t.holds.Front(); e != nil && !e.Value.(*slot).holdUntil.After(now); e = t.holds.Front() {
 		t.unhold(e.Value.(*slot))
 	}
@@ -234,9 +251,18 @@ func (t *table) fresh(key string, usable func(netip.Addr) bool) (netip.Addr, boo
 	if t.size == 0 {
 		return netip.Addr{}, false
 	}
+	return t.freshFrom(t.start(key), usable)
+}
+
+// start is the client's place in a range.
+func (t *table) start(key string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(key)) // a hash never fails
-	start := int(h.Sum32() % uint32(t.size))
+	return int(h.Sum32() % uint32(t.size))
+}
+
+// freshFrom is fresh from a certain place on, and round to it again.
+func (t *table) freshFrom(start int, usable func(netip.Addr) bool) (netip.Addr, bool) {
 	if a, ok := t.freshIn(start, t.size, usable); ok {
 		return a, true
 	}
@@ -291,6 +317,9 @@ func (s *slot) freeAt() time.Time {
 	}
 	if s.hold != nil && s.holdUntil.After(at) {
 		at = s.holdUntil
+	}
+	if s.use != nil && s.userUntil.After(at) {
+		at = s.userUntil
 	}
 	return at
 }

@@ -25,6 +25,18 @@ type Trace struct {
 	// Dropped is called for each packet that gets no reply though it might have
 	// expected one, and for each that is thrown away.
 	Dropped func(Drop)
+	// Conflict is called for each address of a [Pool] that was found in use by a
+	// machine which did not get it from there, and is in quarantine now.
+	Conflict func(Conflict)
+}
+
+// Conflict is an address that is in use without a lease.
+type Conflict struct {
+	Addr netip.Addr
+	// HardwareAddr is that of who uses it, nil if that cannot be told.
+	HardwareAddr net.HardwareAddr
+	// Interface is the network's.
+	Interface string
 }
 
 // Delivery says how a reply was sent.
