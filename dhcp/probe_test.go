@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -409,6 +410,39 @@ func TestFailingProbes(t *testing.T) {
 			require.NotEmpty(t, l.offer(t, mac(i)))
 		}
 		require.Zero(t, p.Probes().Unprobed)
+	})
+}
+
+// lateStore is a store that cannot be read at first.
+type lateStore struct {
+	MemoryStore
+	left int
+}
+
+func (s *lateStore) Load(ctx context.Context) iter.Seq2[Binding, error] {
+	if s.left--; s.left >= 0 {
+		return func(yield func(Binding, error) bool) { yield(Binding{}, errors.New("not mounted yet")) }
+	}
+	return s.MemoryStore.Load(ctx)
+}
+
+func TestProbingBeginsWhenTheStoreCanBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := small(3)
+		p.Store = &lateStore{left: 2}
+		l := serveOn(t, newServer(withPool(p)), newLink(t))
+		require.Equal(t, ProbeCounts{}, p.Probes())
+		time.Sleep(2*probePause - time.Second)
+		require.Zero(t, l.count())
+		time.Sleep(5 * time.Second)
+		require.Equal(t, ProbeCounts{Free: 3}, p.Probes())
+	})
+	inBubble(t, func(t *testing.T) {
+		p := small(3)
+		p.Store = &lateStore{left: 1 << 30}
+		l := serveOn(t, newServer(withPool(p)), newLink(t)) // ends all the same
+		time.Sleep(time.Minute)
+		require.Zero(t, l.count())
 	})
 }
 
