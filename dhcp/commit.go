@@ -67,14 +67,14 @@ func (p *Pool) extend(ctx context.Context, r *Request) (Lease, error) {
 // the address it wants (RFC 2131 section 4.3.2).
 func (t *table) judge(r *Request, c client, want netip.Addr, now time.Time) (known, may bool) {
 	own, held, reserved := t.owners[c.key], t.holders[c.key], c.reservedAddr()
-	possible := t.mine(want, c) && usable(r, want) && t.free(want, c.key, now)
+	possible := t.mine(want, c) && usable(r, want) && t.free(want, c, now)
 	isOwn := own != nil && own.addr == want
 	isHeld := held != nil && held.addr == want
 	if reserved.IsValid() {
 		if want == reserved {
 			return true, possible
 		}
-		if t.free(reserved, c.key, now) && usable(r, reserved) && !(isOwn && possible && t.shared(c)) {
+		if t.free(reserved, c, now) && usable(r, reserved) && !(isOwn && possible && t.shared(c)) {
 			return true, false // it moves to its own
 		}
 	}

@@ -108,3 +108,34 @@ func TestStrictIdentityMayChangeBetweenStarts(t *testing.T) {
 		dora(t, s, mac(3))
 	})
 }
+
+// Who uses an address is known by its hardware address alone: a probe tells no
+// client identifier.
+func TestD023_StrictIdentityAndWhoUsesAnAddress(t *testing.T) {
+	id := opt(61, 255, 0, 0, 0, 1, 0, 3, 0, 1, 2, 0, 0, 0, 0, 1)
+	t.Run("a machine keeps the address that we have forgotten", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			l := newLink(t)
+			l.machines[addr("192.0.2.101")] = mac(1)
+			serveOn(t, newServer(withPool(strict(2))), l)
+			time.Sleep(time.Minute)
+			require.Len(t, l.conflict, 1)
+			require.Equal(t, "192.0.2.100", l.offer(t, mac(2), opt(61, 255, 2)))
+			require.Empty(t, l.offer(t, mac(3), id), "the identifier of another machine")
+			require.Equal(t, "192.0.2.101", l.offer(t, mac(1), id))
+			require.Equal(t, "192.0.2.101", l.exchange(t, dhcpv4.MessageTypeAck, request(mac(1), id, selecting("192.0.2.101"))))
+		})
+	})
+	t.Run("and the one that it is offered", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			l := newLink(t)
+			l.machines[addr("192.0.2.170")] = mac(1)
+			serveOn(t, newServer(withPool(strict(100))), l)
+			require.Equal(t, "192.0.2.170", l.offer(t, mac(1), id, optAddr(50, "192.0.2.170")))
+			time.Sleep(2 * time.Second)
+			require.Equal(t, 1, l.asked[addr("192.0.2.170")])
+			require.Empty(t, l.conflict, "it answers for itself")
+			require.Equal(t, "192.0.2.170", l.exchange(t, dhcpv4.MessageTypeAck, request(mac(1), id, selecting("192.0.2.170"))))
+		})
+	})
+}

@@ -107,11 +107,11 @@ func (p *Pool) Discover(ctx context.Context, r *Request) (Lease, error) {
 		return nil, ErrNoAddress
 	}
 	s := t.slots[addr]
-	if addr != c.reservedAddr() && (s == nil || s.owner != c.key && s.holder != c.key && s.user != c.key) {
+	if addr != c.reservedAddr() && (s == nil || s.owner != c.key && s.holder != c.key && s.user != c.machine) {
 		t.offering(addr, now)
 	}
 	if s == nil || s.owner != c.key || !s.rec.active(now) {
-		t.keep(addr, c.key, now.Add(durationOr(p.OfferTime, defaultOfferTime)))
+		t.keep(addr, c, now.Add(durationOr(p.OfferTime, defaultOfferTime)))
 	}
 	return c.lease(p.binding(r, c, addr, s)), nil
 }
@@ -119,7 +119,7 @@ func (p *Pool) Discover(ctx context.Context, r *Request) (Lease, error) {
 // choose picks the address to offer, in the order of RFC 2131 section 4.3.1.
 func (t *table) choose(r *Request, c client, now time.Time) (netip.Addr, bool) {
 	may := func(a netip.Addr) bool {
-		return a.IsValid() && t.mine(a, c) && usable(r, a) && t.free(a, c.key, now)
+		return a.IsValid() && t.mine(a, c) && usable(r, a) && t.free(a, c, now)
 	}
 	if a := c.reservedAddr(); may(a) {
 		return a, true
@@ -137,7 +137,7 @@ func (t *table) choose(r *Request, c client, now time.Time) (netip.Addr, bool) {
 	if a := r.RequestedAddr(); may(a) {
 		return a, true
 	}
-	for _, s := range t.users[c.key] {
+	for _, s := range t.users[c.machine] {
 		if may(s.addr) {
 			return s.addr, true
 		}

@@ -142,6 +142,7 @@ func checkUUID(uuid string) error {
 // client is who sent a request, with what the pool remembers of it.
 type client struct {
 	key      string // see table.key
+	machine  string // what a probe knows it by: the same but with Pool.StrictIdentity
 	id       []byte // the client identifier to go by and to remember
 	uuid     string
 	reserved *Reservation // nil: none
@@ -152,7 +153,7 @@ type client struct {
 // identifier that has a reservation is not forgotten for another, or a machine
 // with two would change its address from stage to stage.
 func (t *table) identify(r *Request) client {
-	c := client{key: t.key(r.HardwareAddr(), r.ClientID()), id: r.ClientID(), uuid: r.Client.UUID}
+	c := client{key: t.key(r.HardwareAddr(), r.ClientID()), machine: r.key(), id: r.ClientID(), uuid: r.Client.UUID}
 	before := t.moved[c.key]
 	if own := t.owners[c.key]; own != nil {
 		before = own.rec

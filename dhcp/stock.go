@@ -201,7 +201,7 @@ func (t *table) found(f finding, now, until time.Time) verdict {
 	key := clientKey(f.hw, nil)
 	s := t.slots[f.addr]
 	switch {
-	case s != nil && (s.busy || s.rec.active(now) || s.hold != nil && s.holder == key):
+	case s != nil && (s.busy || s.rec.active(now) || s.hold != nil && s.heldBy == key):
 		return notOurs
 	case len(f.hw) > 0 && len(t.users[key]) >= maxAnswers:
 		t.stock.counts.Failed++

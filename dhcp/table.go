@@ -48,9 +48,10 @@ type slot struct {
 	rec       Binding // Version 0: no record
 	owner     string  // client of rec, while owners points here
 	holder    string
+	heldBy    string // the holder's client.machine
 	holdUntil time.Time
 	hold      *list.Element // nil: no hold
-	user      string        // who was found to use the address without a lease; "": nobody
+	user      string        // client.machine of who was found to use the address without a lease; "": nobody
 	userUntil time.Time
 	use       *list.Element // in uses; nil: not there
 	busy      bool          // the store is being asked: nobody may have it
@@ -129,15 +130,15 @@ func (t *table) mine(a netip.Addr, c client) bool {
 }
 
 // free reports whether the client may have the address now.
-func (t *table) free(a netip.Addr, key string, now time.Time) bool {
+func (t *table) free(a netip.Addr, c client, now time.Time) bool {
 	s := t.slots[a]
 	switch {
 	case s == nil:
 		return true
-	case s.busy, s.hold != nil && s.holder != key && s.holdUntil.After(now), s.use != nil && s.user != key:
+	case s.busy, s.hold != nil && s.holder != c.key && s.holdUntil.After(now), s.use != nil && s.user != c.machine:
 		return false
 	}
-	return !s.rec.active(now) || s.rec.State == Bound && s.owner == key
+	return !s.rec.active(now) || s.rec.State == Bound && s.owner == c.key
 }
 
 // slot returns the slot of an address, a new one if it has none.
@@ -198,8 +199,8 @@ func (t *table) disown(s *slot) {
 
 // keep holds an address for a client until a time that is not before that of
 // any other hold.
-func (t *table) keep(a netip.Addr, key string, until time.Time) {
-	if old := t.holders[key]; old != nil && old.addr != a {
+func (t *table) keep(a netip.Addr, c client, until time.Time) {
+	if old := t.holders[c.key]; old != nil && old.addr != a {
 		t.unhold(old)
 	}
 	for t.holds.Len() >= maxHolds {
@@ -207,9 +208,9 @@ func (t *table) keep(a netip.Addr, key string, until time.Time) {
 	}
 	s := t.slot(a)
 	t.endHold(s)
-	s.holder, s.holdUntil = key, until
+	s.holder, s.heldBy, s.holdUntil = c.key, c.machine, until
 	s.hold = t.holds.PushBack(s)
-	t.holders[key] = s
+	t.holders[c.key] = s
 	t.tidy(s)
 }
 
@@ -219,7 +220,7 @@ func (t *table) endHold(s *slot) {
 	}
 	t.holds.Remove(s.hold)
 	delete(t.holders, s.holder)
-	s.hold, s.holder, s.holdUntil = nil, "", time.Time{}
+	s.hold, s.holder, s.heldBy, s.holdUntil = nil, "", "", time.Time{}
 }
 
 func (t *table) unhold(s *slot) {
