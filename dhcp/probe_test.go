@@ -149,12 +149,19 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
+// rest lets time go by until all that is then to be done is done: what the probes
+// have written may be read.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestD023_AnAddressInUseIsNotOffered(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := small(20)
 		used := []string{"192.0.2.101", "192.0.2.102", "192.0.2.110", "192.0.2.119"}
 		l := serveOn(t, newServer(withPool(p)), newLink(t, used...))
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.Equal(t, ProbeCounts{Free: 16, InUse: 4}, p.Probes())
 		require.Len(t, l.conflict, 4)
 		require.Contains(t, l.conflict, Conflict{addr("192.0.2.110"), mac(1002), "eth1"})
@@ -185,13 +192,13 @@ func TestD023_QuarantineOfAnAddressInUseEnds(t *testing.T) {
 		p := small(2)
 		p.Quarantine, p.OfferTime = 3*time.Minute, 10*time.Second
 		l := serveOn(t, newServer(withPool(p)), newLink(t, "192.0.2.100", "192.0.2.101"))
-		time.Sleep(2 * time.Minute)
+		rest(2 * time.Minute)
 		require.Empty(t, l.offer(t, mac(1)))
-		time.Sleep(2 * time.Minute)
+		rest(2 * time.Minute)
 		require.Equal(t, uint64(4), p.Probes().InUse, "they are still there")
 		require.Empty(t, l.offer(t, mac(1)))
 		l.set(func() { delete(l.machines, addr("192.0.2.101")) })
-		time.Sleep(3 * time.Minute)
+		rest(3 * time.Minute)
 		require.Equal(t, "192.0.2.101", l.offer(t, mac(1)))
 		require.Zero(t, p.Probes().Unprobed)
 	})
@@ -202,10 +209,10 @@ func TestD023_TheStockAges(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := small(5)
 		l := serveOn(t, newServer(withPool(p)), newLink(t))
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.Equal(t, 5, l.count(), "not again and again")
 		l.set(func() { l.machines[addr("192.0.2.103")] = mac(1000) })
-		time.Sleep(stockTime)
+		rest(stockTime)
 		require.Equal(t, ProbeCounts{Free: 9, InUse: 1}, p.Probes())
 		for i := range 4 {
 			require.NotEqual(t, "192.0.2.103", l.offer(t, mac(i)))
@@ -246,7 +253,7 @@ func TestD023_OfferedFirstAndProbedThen(t *testing.T) {
 		l := serveOn(t, newServer(withPool(small(100))), newLink(t, "192.0.2.170"))
 		require.Equal(t, "192.0.2.170", l.offer(t, mac(1), optAddr(50, "192.0.2.170")))
 		require.Equal(t, "192.0.2.190", l.offer(t, mac(2), optAddr(50, "192.0.2.190")))
-		time.Sleep(2 * time.Second)
+		rest(2 * time.Second)
 		require.Equal(t, []Conflict{{addr("192.0.2.170"), mac(1000), "eth1"}}, l.conflict, "before all others")
 		l.put(request(mac(1), selecting("192.0.2.170")))
 		nak, _ := l.next(t)
@@ -263,7 +270,7 @@ func TestD023_AClientOfOursIsNoConflict(t *testing.T) {
 		l := serveOn(t, newServer(withPool(p)), newLink(t))
 		require.Equal(t, "192.0.2.100", doraOn(t, l.fakeConn, mac(1)))
 		l.set(func() { l.machines[addr("192.0.2.100")] = mac(1) })
-		time.Sleep(30 * time.Minute)
+		rest(30 * time.Minute)
 		require.Empty(t, l.conflict)
 		require.Equal(t, ProbeCounts{Unprobed: 1}, p.Probes())
 		require.Equal(t, 1, l.count(), "no address of a client is asked for")
@@ -278,14 +285,14 @@ func TestD023_ReusedAddressesAreProbed(t *testing.T) {
 		p := small(4)
 		p.LeaseTime = 5 * time.Minute
 		l := serveOn(t, newServer(withPool(p)), newLink(t))
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		var had [4]string
 		for i := range had {
 			had[i] = doraOn(t, l.fakeConn, mac(i))
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		l.set(func() { l.machines[addr(had[0])], l.machines[addr(had[1])] = mac(0), mac(1000) })
-		time.Sleep(6 * time.Minute)
+		rest(6 * time.Minute)
 		require.Len(t, l.conflict, 2)
 		require.Equal(t, had[2], doraOn(t, l.fakeConn, mac(10)), "the oldest that nobody uses")
 		require.Equal(t, had[0], doraOn(t, l.fakeConn, mac(0)), "it still uses its own")
@@ -303,7 +310,7 @@ func TestProbesArePaced(t *testing.T) {
 		for i := range 3000 {
 			require.NotEmpty(t, l.offer(t, mac(i)))
 			if i%3 == 0 {
-				time.Sleep(10 * time.Millisecond)
+				rest(10 * time.Millisecond)
 			}
 		}
 		require.GreaterOrEqual(t, l.count(), 45, "ten seconds, and work all the time")
@@ -311,7 +318,7 @@ func TestProbesArePaced(t *testing.T) {
 			require.GreaterOrEqual(t, l.started[i+1].Sub(l.started[i]), probePace)
 		}
 		l.set(func() { l.stuck = true })
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.LessOrEqual(t, l.most, maxProbing)
 	})
 }
@@ -321,7 +328,7 @@ func TestTheStockIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := &Pool{First: addr("10.0.0.2"), Last: addr("10.0.255.254")}
 		l := serveOn(t, newServer(withPool(p), func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16") }), newLink(t))
-		time.Sleep(5 * time.Minute)
+		rest(5 * time.Minute)
 		require.Equal(t, maxStock, l.count())
 		quarters := [4]int{}
 		for a := range l.asked {
@@ -368,7 +375,7 @@ func TestWhatIsNotProbed(t *testing.T) {
 				}
 				c.edit(s)
 				l := serveOn(t, s, newLink(t))
-				time.Sleep(time.Minute)
+				rest(time.Minute)
 				var asked []string
 				for a := range l.asked {
 					asked = append(asked, a.String())
@@ -389,7 +396,7 @@ func TestFailingProbes(t *testing.T) {
 		l := newLink(t)
 		l.err = fmt.Errorf("%w: no privilege", errors.ErrUnsupported)
 		serveOn(t, newServer(withPool(p)), l)
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		require.Equal(t, 1, l.count())
 		require.Equal(t, 1, l.logged("no privilege"))
 		require.NotEmpty(t, l.offer(t, mac(1)))
@@ -400,11 +407,11 @@ func TestFailingProbes(t *testing.T) {
 		l := newLink(t)
 		l.err = errors.New("the network is down")
 		serveOn(t, newServer(withPool(p)), l)
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.InDelta(t, 12, l.count(), 2)
 		require.Equal(t, 1, l.logged("the network is down"))
 		l.set(func() { l.err = nil })
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		require.Equal(t, uint64(3), p.Probes().Free)
 		for i := range 3 {
 			require.NotEmpty(t, l.offer(t, mac(i)))
@@ -432,16 +439,16 @@ func TestProbingBeginsWhenTheStoreCanBeRead(t *testing.T) {
 		p.Store = &lateStore{left: 2}
 		l := serveOn(t, newServer(withPool(p)), newLink(t))
 		require.Equal(t, ProbeCounts{}, p.Probes())
-		time.Sleep(2*probePause - time.Second)
+		rest(2*probePause - time.Second)
 		require.Zero(t, l.count())
-		time.Sleep(5 * time.Second)
+		rest(5 * time.Second)
 		require.Equal(t, ProbeCounts{Free: 3}, p.Probes())
 	})
 	inBubble(t, func(t *testing.T) {
 		p := small(3)
 		p.Store = &lateStore{left: 1 << 30}
 		l := serveOn(t, newServer(withPool(p)), newLink(t)) // ends all the same
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.Zero(t, l.count())
 	})
 }
@@ -455,7 +462,7 @@ func TestProxyARPIsNotBelieved(t *testing.T) {
 			l.machines[addr4(number(p.First)+uint32(i))] = mac(1000)
 		}
 		serveOn(t, newServer(withPool(p)), l)
-		time.Sleep(5 * time.Minute)
+		rest(5 * time.Minute)
 		require.Equal(t, uint64(maxAnswers), p.Probes().InUse)
 		require.Equal(t, 1, l.logged("proxy ARP"))
 		for i := range 40 - maxAnswers {
@@ -474,12 +481,12 @@ func TestOneOfTwoSocketsProbes(t *testing.T) {
 		go func() { served <- s.Serve(first) }()
 		synctest.Wait()
 		serveOn(t, s, second)
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.Equal(t, []int{5, 0}, []int{first.count(), second.count()})
 		first.fail(net.ErrClosed)
 		require.ErrorIs(t, <-served, net.ErrClosed)
 		require.Zero(t, first.running)
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.Equal(t, []int{5, 5}, []int{first.count(), second.count()}, "what one has learnt goes with it")
 	})
 }
@@ -491,7 +498,7 @@ func TestProbingEndsWithServe(t *testing.T) {
 		l.stuck = true
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
-		time.Sleep(time.Second)
+		rest(time.Second)
 		require.NotZero(t, l.running)
 		start := time.Now()
 		require.NoError(t, s.Shutdown(t.Context()))
@@ -499,7 +506,7 @@ func TestProbingEndsWithServe(t *testing.T) {
 		require.Equal(t, start, time.Now())
 		require.Zero(t, l.running)
 		n := l.count()
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		require.Equal(t, n, l.count())
 	})
 }
