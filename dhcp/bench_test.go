@@ -163,9 +163,11 @@ func BenchmarkDiscoverOfAStranger(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			t.stock.on = c.probing
+			if c.probing {
+				t.stock.wake = make(chan struct{}, 1)
+			}
 			for range c.stock {
-				t.toProbe(time.Now(), func(netip.Addr) bool { return true })
+				t.freeToProbe(time.Now(), func(netip.Addr) bool { return true })
 			}
 			for i := range t.stock.proofs {
 				t.stock.proofs[i].until = time.Now().Add(time.Hour)

@@ -55,6 +55,7 @@ func (p *Pool) extend(ctx context.Context, r *Request) (Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.vacate(s) // who used it has it now
 	t.unhold(s)
 	granted := s.rec
 	if before != nil && before != s && before.rec.Version == left.Version {

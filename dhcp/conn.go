@@ -51,8 +51,11 @@ type AddrProber interface {
 	// claiming it (RFC 5227 section 2.1.1: an ARP probe), and waits for less than
 	// a second. inUse says that a machine other than this host does, and hw is
 	// its hardware address, nil if that cannot be told. An error that wraps
-	// [errors.ErrUnsupported] says that asking again is of no use. It returns
-	// when ctx ends.
+	// [errors.ErrUnsupported] says that asking again is of no use.
+	//
+	// It must return at once when ctx ends, which it does when the server stops
+	// and after five seconds. One that does not holds up the end of Serve for a
+	// second, and no more are made while sixteen are under way.
 	ProbeAddr(ctx context.Context, addr netip.Addr, ifname string) (hw net.HardwareAddr, inUse bool, err error)
 }
 

@@ -107,6 +107,11 @@ func (p *Pool) Discover(ctx context.Context, r *Request) (Lease, error) {
 		return nil, ErrNoAddress
 	}
 	s := t.slots[addr]
+	if s != nil && s.use != nil && s.user != c.machine {
+		t.vacate(s) // the last resort
+		t.tidy(s)
+		s = t.slots[addr]
+	}
 	if addr != c.reservedAddr() && (s == nil || s.owner != c.key && s.holder != c.key && s.user != c.machine) {
 		t.offering(addr, now)
 	}
@@ -134,15 +139,15 @@ func (t *table) choose(r *Request, c client, now time.Time) (netip.Addr, bool) {
 	if own != nil && may(own.addr) {
 		return own.addr, true
 	}
-	if a := r.RequestedAddr(); may(a) {
+	forIt := func(a netip.Addr) bool { return !t.stock.isOwn(a) && usable(r, a) }
+	if a := r.RequestedAddr(); may(a) && forIt(a) {
 		return a, true
 	}
 	for _, s := range t.users[c.machine] {
-		if may(s.addr) {
+		if may(s.addr) && forIt(s.addr) {
 			return s.addr, true
 		}
 	}
-	forIt := func(a netip.Addr) bool { return usable(r, a) }
 	if a, ok := t.freshProved(c.key, now, forIt); ok {
 		return a, true
 	}
@@ -152,7 +157,10 @@ func (t *table) choose(r *Request, c client, now time.Time) (netip.Addr, bool) {
 	if a, ok := t.oldestProved(c, now, forIt); ok {
 		return a, true
 	}
-	return t.oldest(c, now, forIt)
+	if a, ok := t.oldest(c, now, forIt); ok {
+		return a, true
+	}
+	return t.lastResort(now, func(a netip.Addr) bool { return t.mine(a, c) && forIt(a) })
 }
 
 // usable reports whether a is an address for a client on the request's network,

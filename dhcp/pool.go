@@ -30,15 +30,16 @@ const (
 // Pool is a [LeasePolicy] that gives out the addresses of a range. The fields
 // must not change once it is used. Its methods are safe for concurrent use.
 //
-// Unless StrictIdentity is set a client is known by its hardware address, so that the firmware, the loader,
-// the initramfs and the operating system of one machine, which send different
-// client identifiers or none, keep one address (a root file system over the
-// network does not survive another one). A [Reservation] may name it by what
-// only some of them send. A client gets, in this order: its reserved address, the
-// address it has, the one it had, the one it asks for, one that it was found to
-// use, an address that nobody had, the one that has been free for longest. Where
-// an unknown client starts in the range follows from its hardware address, so
-// that it mostly gets the same address from a pool that has forgotten it.
+// Unless StrictIdentity is set a client is known by its hardware address, so that
+// the firmware, the loader, the initramfs and the operating system of one machine,
+// which send different client identifiers or none, keep one address (a root file
+// system over the network does not survive another one). A [Reservation] may name
+// it by what only some of them send. A client gets, in this order: its reserved
+// address, the address it has, the one it had, the one it asks for, one that it was
+// found to use, an address that nobody had, the one that has been free for longest;
+// of the last two kinds first those that were found free (see NoProbe). Where an
+// unknown client starts in the range follows from its hardware address, so that it
+// mostly gets the same address from a pool that has forgotten it.
 //
 // An offer is a short hold in memory and never in the store: a flood of
 // DISCOVERs leaves nothing behind. An address is the client's when the store
@@ -84,11 +85,18 @@ type Pool struct {
 	// uses them. Otherwise, where the conn is an [AddrProber] and on networks
 	// that we are on ourselves (those behind relays cannot be asked), the server
 	// keeps up to 256 addresses ahead that nobody answered from in the last ten
-	// minutes, at five probes a second at most, and prefers them for clients that
-	// are new to it. No client waits: when there are none, an address is offered
+	// minutes, and prefers them for clients that are new to it. On one interface
+	// it makes five probes a second at most, for all pools there and whatever
+	// clients do. No client waits: when there are none, an address is offered
 	// first and probed then, and if it is in use the client is refused it
 	// (DHCPNAK), unless it was faster. [Pool.Probes] counts. Addresses that
-	// clients have, and reserved ones, are not probed.
+	// clients have, and reserved ones, are not probed, and those of this host not
+	// offered.
+	//
+	// Anybody on the network can answer a probe. So one machine is believed to
+	// use 16 addresses, and when half of the range answers, or 256 addresses of
+	// it, no more offers are taken back, and clients for whom there is nothing
+	// else get the addresses above that number that answered longest ago.
 	NoProbe bool
 	// Store keeps the leases. Nil: memory. It may be that of a pool with the
 	// other StrictIdentity: the records have both keys.
@@ -168,7 +176,7 @@ func (p *Pool) standing(ctx context.Context, r *Request) standing {
 		return reservedClient
 	case own != nil && own.rec.active(now), t.holders[c.key] != nil:
 		return leasedClient
-	case own != nil:
+	case own != nil, len(t.users[c.machine]) > 0:
 		return formerClient
 	}
 	return unknownClient

@@ -178,9 +178,12 @@ func (m *model) probe(t *testing.T) {
 	for _, p := range m.pools.pools() {
 		table, err := p.lock(t.Context())
 		require.NoError(t, err)
-		table.stock.on = true
-		now := time.Now()
-		a, ok := table.toProbe(now, func(netip.Addr) bool { return true })
+		table.stock.wake = make(chan struct{}, 1)
+		now, everything := time.Now(), func(netip.Addr) bool { return true }
+		a, ok := table.offeredToProbe(now, everything)
+		if !ok {
+			a, ok = table.freeToProbe(now, everything)
+		}
 		p.mu.Unlock()
 		if !ok {
 			continue
@@ -200,7 +203,7 @@ func (m *model) probe(t *testing.T) {
 			f.err = errors.New("no idea")
 		}
 		p.mu.Lock()
-		if table.found(f, now, now.Add(p.Quarantine)) == foundUsed {
+		if v := table.found(f, now, now.Add(p.Quarantine)); v == foundUsed || v == crowd && table.slots[a].use != nil {
 			require.False(t, m.held[a.String()].until.After(now), "step %d: %s is somebody's", m.step, a)
 			m.inUse[a.String()] = use{who, now.Add(p.Quarantine)}
 		}
@@ -320,7 +323,15 @@ func (m *model) check(t *testing.T, who int, x result, now time.Time) {
 	if g, ok := m.held[x.addr()]; ok && g.who != who && g.until.After(now) {
 		t.Fatalf("step %d: %s in an %s to %d, %d has it", m.step, x.addr(), x.kind(), who, g.who)
 	}
+	if m.inUse[x.addr()].who == who && x.reply.MessageType() == dhcpv4.MessageTypeAck {
+		delete(m.inUse, x.addr()) // it is in use by a lease now
+	}
 	if u, ok := m.inUse[x.addr()]; ok && u.who != who && u.until.After(now) {
+		table := m.pools.pools()[m.poolOf(x.addr())].table
+		if x.reply.MessageType() == dhcpv4.MessageTypeOffer && table.uses.Len() >= table.enough() {
+			delete(m.inUse, x.addr()) // the last resort
+			return
+		}
 		t.Fatalf("step %d: %s in an %s to %d, %d uses it", m.step, x.addr(), x.kind(), who, u.who)
 	}
 	r := m.reservation(x.addr())
@@ -378,6 +389,7 @@ func checkTable(t *testing.T, table *table) {
 		}
 	}
 	uses := 0
+	require.NotContains(t, table.users, "")
 	for key, list := range table.users {
 		require.LessOrEqual(t, len(list), maxAnswers)
 		for _, s := range list {

@@ -3,25 +3,26 @@ package dhcp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
 const (
-	// probePace is the time between two probes. Two ARP requests each make ten
-	// packets a second: switches that inspect ARP shut a port at fifteen.
+	// probePace is the time between two probes on an interface. Two ARP requests
+	// each make ten packets a second: switches that inspect ARP shut a port at
+	// fifteen.
 	probePace = 200 * time.Millisecond
 	// probeTimeout bounds one probe, and maxProbing those that run at once.
 	probeTimeout = 5 * time.Second
 	maxProbing   = 16
-	// probeIdle is how often a full stock is looked after: what is in it ages.
+	// probeIdle is how often full stocks are looked after: what is in them ages.
 	probeIdle = time.Second
 	// probePause is the time after a failure: an interface may be down for long.
 	probePause = 5 * time.Second
+	// probeGrace is for how long probes are waited for at the end. They end at
+	// once, or do not heed their ctx.
+	probeGrace = time.Second
 )
 
 // ProbeCounts says what came of the probes of a [Pool].
@@ -29,11 +30,12 @@ type ProbeCounts struct {
 	// Free and InUse count the probes that found an address free, and in use by
 	// a machine that did not get it from the pool.
 	Free, InUse uint64
-	// Failed counts those that told nothing.
+	// Failed counts those that told nothing, or nothing that is believed (see
+	// [Conflict]).
 	Failed uint64
-	// Unprobed counts the addresses that were offered to a client that did not
-	// have them before without having been probed: no client ever waits for a
-	// probe.
+	// Unprobed counts the addresses that were offered, to a client that did not
+	// have them before, without having been found free: no client ever waits for
+	// a probe.
 	Unprobed uint64
 }
 
@@ -51,20 +53,41 @@ func (p *Pool) Probes() ProbeCounts {
 // pools makes a Pool and a Chain, and what embeds them, known to probe.
 func (p *Pool) pools() []*Pool { return []*Pool{p} }
 
-// probing keeps the stock of one pool while it is served on one conn.
+// turns let one call of Serve after the other probe on an interface. The zero
+// value is ready.
+type turns struct {
+	mu sync.Mutex
+	of map[string]chan struct{} // by interface; holds a value while somebody probes
+}
+
+func (t *turns) on(ifname string) chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		t.of = make(map[string]chan struct{})
+	}
+	if t.of[ifname] == nil {
+		t.of[ifname] = make(chan struct{}, 1)
+	}
+	return t.of[ifname]
+}
+
+// probing keeps the stocks of all pools on one interface while it is served on one
+// conn. They share one pace, since they share a wire.
 type probing struct {
-	on      *serving
-	network *Network
-	pool    *Pool
-	table   *table
-	failing bool // and reported
+	on     *serving
+	ifname string
+	pools  []*probed
+	first  int           // whose turn it is
+	wake   chan struct{} // gets a value when there is something to do
 }
 
 // probe begins to probe for the pools whose networks conn can reach. stop ends
-// it, and returns when nothing of it is left.
+// it, and returns when nothing is left of it but probes that do not heed their
+// ctx.
 func (on *serving) probe() (stop func()) {
 	ctx, cancel := context.WithCancel(on.ctx)
-	var running sync.WaitGroup
+	byName := make(map[string]*probing)
 	for i := range on.server.Networks {
 		n := &on.server.Networks[i]
 		owner, ok := n.Leases.(interface{ pools() []*Pool })
@@ -72,10 +95,19 @@ func (on *serving) probe() (stop func()) {
 			continue
 		}
 		for _, p := range owner.pools() {
-			if !p.NoProbe && p.First.IsValid() {
-				running.Go(func() { (&probing{on: on, network: n, pool: p}).run(ctx) })
+			if p.NoProbe || !p.First.IsValid() {
+				continue
 			}
+			if byName[n.Interface] == nil {
+				byName[n.Interface] = &probing{on: on, ifname: n.Interface, wake: make(chan struct{}, 1)}
+			}
+			b := byName[n.Interface]
+			b.pools = append(b.pools, &probed{by: b, network: n, pool: p})
 		}
+	}
+	var running sync.WaitGroup
+	for _, b := range byName {
+		running.Go(func() { b.run(ctx) })
 	}
 	return func() {
 		cancel()
@@ -83,47 +115,39 @@ func (on *serving) probe() (stop func()) {
 	}
 }
 
-// run waits until nobody else probes for the pool, and does it until ctx ends or
-// it turns out to be impossible.
+// run waits until nobody else probes on the interface, and does it until ctx ends
+// or it turns out to be impossible.
 func (b *probing) run(ctx context.Context) {
-	for b.table == nil {
-		t, err := b.pool.lock(ctx)
-		if err == nil {
-			b.pool.mu.Unlock()
-			b.table = t
-		} else if !sleep(ctx, probePause) { // DISCOVERs say what is wrong
-			return
-		}
-	}
+	turn := b.on.server.probers.on(b.ifname)
 	select {
-	case b.table.stock.turn <- struct{}{}:
+	case turn <- struct{}{}:
 	case <-ctx.Done():
 		return
 	}
-	b.locked(func(s *stock) { s.on = true })
 	b.loop(ctx)
-	b.locked(func(s *stock) { s.on, s.proofs, s.unproved = false, nil, nil })
-	<-b.table.stock.turn
-}
-
-func (b *probing) locked(do func(*stock)) {
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	do(&b.table.stock)
+	for _, p := range b.pools {
+		p.leave()
+	}
+	<-turn
 }
 
 func (b *probing) loop(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	findings := make(chan finding, maxProbing)
+	findings := make(chan finding, maxProbing) // room for all, whenever they come
 	running := 0
 	defer func() {
-		for cancel(); running > 0; running-- {
-			<-findings
+		cancel()
+		for late := time.After(probeGrace); running > 0; running-- {
+			select {
+			case <-findings:
+			case <-late:
+				return
+			}
 		}
 	}()
 	pace := time.NewTimer(0)
 	defer pace.Stop()
-	var wake chan struct{} // nil while the pace must be kept
+	var wake chan struct{} // nil while the pace must be kept, whatever clients do
 	for {
 		select {
 		case <-ctx.Done():
@@ -132,101 +156,53 @@ func (b *probing) loop(ctx context.Context) {
 			running--
 			if errors.Is(f.err, errors.ErrUnsupported) {
 				b.on.server.log().Info("dhcp: addresses are offered without a look whether they are in use",
-					"interface", b.network.Interface, "err", f.err)
+					"interface", b.ifname, "err", f.err)
 				return
 			}
-			if !b.take(ctx, f) {
-				wake = nil
-				pace.Reset(probePause)
+			if ctx.Err() == nil {
+				f.of.take(f)
 			}
 			continue
 		case <-wake:
+			wake = nil
+			pace.Reset(probePace)
+			continue
 		case <-pace.C:
 		}
-		a, err := b.next(running)
-		wake = nil
-		switch {
-		case err != nil:
-			b.failed(err)
-			pace.Reset(probePause)
-		case a.IsValid():
-			running++
-			go func() { findings <- b.ask(ctx, a) }()
-			pace.Reset(probePace)
-		default:
-			wake = b.table.stock.wake
+		var of *probed
+		var a netip.Addr
+		if running < maxProbing {
+			of, a = b.next(ctx)
+		}
+		if of == nil {
+			wake = b.wake
 			pace.Reset(probeIdle)
+			continue
 		}
+		running++
+		go func() { findings <- of.ask(ctx, a) }()
+		pace.Reset(probePace)
 	}
 }
 
-// next picks the address to ask for, the zero Addr if there is none now.
-func (b *probing) next(running int) (netip.Addr, error) {
-	if running >= maxProbing {
-		return netip.Addr{}, nil
-	}
-	// A request that nobody has sent, from the network.
-	r := &Request{Packet: new(dhcpv4.DHCPv4), Interface: b.network.Interface, lister: b.on.conn.lister}
-	here, err := placeOf(r, b.network, netip.Addr{})
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	r.enter(here)
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	a, _ := b.table.toProbe(time.Now(), func(a netip.Addr) bool { return usable(r, a) })
-	return a, nil
-}
-
-func (b *probing) ask(ctx context.Context, a netip.Addr) finding {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	hw, inUse, err := b.on.conn.prober.ProbeAddr(ctx, a, b.network.Interface)
-	return finding{addr: a, inUse: inUse, hw: hw, err: err}
-}
-
-// take takes over a finding, and reports whether probing may go on at its pace.
-func (b *probing) take(ctx context.Context, f finding) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	quarantine := durationOr(b.pool.Quarantine, defaultQuarantine)
-	b.pool.mu.Lock()
+// next picks what to ask for: an address that was offered without proof before all
+// others, and the pools in turn. A nil pool: nothing.
+func (b *probing) next(ctx context.Context) (*probed, netip.Addr) {
 	now := time.Now()
-	v := b.table.found(f, now, now.Add(quarantine))
-	b.pool.mu.Unlock()
-	switch v {
-	case notProved:
-		b.failed(f.err)
-		return false
-	case notBelieved:
-		b.failed(fmt.Errorf("%s answers for %s and for %d addresses more: proxy ARP? Turn it off, or set Pool.NoProbe", f.hw, f.addr, maxAnswers))
-		return false
-	case foundUsed:
-		b.on.server.log().Warn("dhcp: address not given out: another machine uses it",
-			"addr", f.addr, "by", f.hw, "interface", b.network.Interface, "again after", quarantine)
-		if trace := b.on.server.Trace; trace != nil && trace.Conflict != nil {
-			trace.Conflict(Conflict{Addr: f.addr, HardwareAddr: f.hw, Interface: b.network.Interface})
+	var ready []*probed
+	for i := range b.pools {
+		p := b.pools[(b.first+i)%len(b.pools)]
+		if p.prepare(ctx, now) {
+			ready = append(ready, p)
 		}
 	}
-	b.failing = false
-	return true
-}
-
-// failed reports the first of several failures.
-func (b *probing) failed(err error) {
-	if !b.failing {
-		b.on.server.log().Warn("dhcp: looking whether addresses are in use", "interface", b.network.Interface, "err", err)
+	for _, pick := range []picker{(*table).offeredToProbe, (*table).freeToProbe} {
+		for _, p := range ready {
+			if a, ok := p.pick(pick, now); ok {
+				b.first = (b.first + 1) % len(b.pools)
+				return p, a
+			}
+		}
 	}
-	b.failing = true
-}
-
-// sleep reports whether the time was over before ctx.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
+	return nil, netip.Addr{}
 }

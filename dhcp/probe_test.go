@@ -30,13 +30,24 @@ type link struct {
 	machines map[netip.Addr]net.HardwareAddr
 	err      error
 	stuck    bool
+	forge    func(netip.Addr) net.HardwareAddr // who answers for an address, in place of machines
+	own      []netip.Prefix                    // of our host
+	looks    int                               // how often it was asked for them: for each look at the pools
+	deaf     chan struct{}                     // if set, probes end when it is closed and not with their ctx
 	started  []time.Time
+	probes   []probeOf // as started
 	asked    map[netip.Addr]int
 	ifnames  map[string]int
 	running  int
 	most     int
 	log      bytes.Buffer
 	conflict []Conflict
+}
+
+// probeOf is what was asked for.
+type probeOf struct {
+	addr   netip.Addr
+	ifname string
 }
 
 func newLink(t testing.TB, used ...string) *link {
@@ -51,17 +62,25 @@ func newLink(t testing.TB, used ...string) *link {
 func (l *link) ProbeAddr(ctx context.Context, a netip.Addr, ifname string) (net.HardwareAddr, bool, error) {
 	l.mu.Lock()
 	l.started = append(l.started, time.Now())
+	l.probes = append(l.probes, probeOf{a, ifname})
 	l.asked[a]++
 	l.ifnames[ifname]++
 	l.running++
 	l.most = max(l.most, l.running)
-	hw, err, stuck := l.machines[a], l.err, l.stuck
+	hw, err, stuck, forge, deaf := l.machines[a], l.err, l.stuck, l.forge, l.deaf
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
 		l.running--
 		l.mu.Unlock()
 	}()
+	if deaf != nil {
+		<-deaf
+		return nil, false, nil
+	}
+	if forge != nil {
+		return forge(a), true, nil
+	}
 	if stuck {
 		<-ctx.Done()
 		return nil, false, ctx.Err()
@@ -73,6 +92,17 @@ func (l *link) ProbeAddr(ctx context.Context, a netip.Addr, ifname string) (net.
 		l.mu.Unlock()
 	}
 	return hw, hw != nil && err == nil, err
+}
+
+// InterfaceAddrs implements AddrLister.
+func (l *link) InterfaceAddrs(ifname string) ([]netip.Prefix, error) {
+	if ifname != "" {
+		return l.fakeConn.InterfaceAddrs(ifname)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looks++
+	return l.own, nil
 }
 
 func waitFor(ctx context.Context, d time.Duration) error {
@@ -164,7 +194,7 @@ func TestD023_AnAddressInUseIsNotOffered(t *testing.T) {
 		rest(time.Minute)
 		require.Equal(t, ProbeCounts{Free: 16, InUse: 4}, p.Probes())
 		require.Len(t, l.conflict, 4)
-		require.Contains(t, l.conflict, Conflict{addr("192.0.2.110"), mac(1002), "eth1"})
+		require.Contains(t, l.conflict, Conflict{addr("192.0.2.110"), mac(1002), "eth1", false})
 		require.Equal(t, 4, l.logged("another machine uses it"))
 
 		given := map[string]bool{}
@@ -189,10 +219,14 @@ func TestD023_AnAddressInUseIsNotOffered(t *testing.T) {
 // The quarantine ends, and then the address is asked for again.
 func TestD023_QuarantineOfAnAddressInUseEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		p := small(2)
+		p := small(4)
 		p.Quarantine, p.OfferTime = 3*time.Minute, 10*time.Second
 		l := serveOn(t, newServer(withPool(p)), newLink(t, "192.0.2.100", "192.0.2.101"))
 		rest(2 * time.Minute)
+		require.Equal(t, uint64(2), p.Probes().InUse)
+		for i := range 2 {
+			require.Contains(t, []string{"192.0.2.102", "192.0.2.103"}, doraOn(t, l.fakeConn, mac(10+i)))
+		}
 		require.Empty(t, l.offer(t, mac(1)))
 		rest(2 * time.Minute)
 		require.Equal(t, uint64(4), p.Probes().InUse, "they are still there")
@@ -254,7 +288,7 @@ func TestD023_OfferedFirstAndProbedThen(t *testing.T) {
 		require.Equal(t, "192.0.2.170", l.offer(t, mac(1), optAddr(50, "192.0.2.170")))
 		require.Equal(t, "192.0.2.190", l.offer(t, mac(2), optAddr(50, "192.0.2.190")))
 		rest(2 * time.Second)
-		require.Equal(t, []Conflict{{addr("192.0.2.170"), mac(1000), "eth1"}}, l.conflict, "before all others")
+		require.Equal(t, []Conflict{{addr("192.0.2.170"), mac(1000), "eth1", false}}, l.conflict, "before all others")
 		l.put(request(mac(1), selecting("192.0.2.170")))
 		nak, _ := l.next(t)
 		require.Equal(t, dhcpv4.MessageTypeNak, nak.MessageType())
@@ -298,28 +332,6 @@ func TestD023_ReusedAddressesAreProbed(t *testing.T) {
 		require.Equal(t, had[0], doraOn(t, l.fakeConn, mac(0)), "it still uses its own")
 		require.Equal(t, had[3], doraOn(t, l.fakeConn, mac(1)), "another one uses its own")
 		require.Zero(t, p.Probes().Unprobed)
-	})
-}
-
-// A flood of DISCOVERs is not answered by one of ARP.
-func TestProbesArePaced(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		l := serveOn(t, newServer(withPool(&Pool{First: addr("10.0.0.2"), Last: addr("10.0.255.254")}), func(s *Server) {
-			s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16")
-		}), newLink(t))
-		for i := range 3000 {
-			require.NotEmpty(t, l.offer(t, mac(i)))
-			if i%3 == 0 {
-				rest(10 * time.Millisecond)
-			}
-		}
-		require.GreaterOrEqual(t, l.count(), 45, "ten seconds, and work all the time")
-		for i := range l.started[1:] {
-			require.GreaterOrEqual(t, l.started[i+1].Sub(l.started[i]), probePace)
-		}
-		l.set(func() { l.stuck = true })
-		rest(time.Minute)
-		require.LessOrEqual(t, l.most, maxProbing)
 	})
 }
 
@@ -450,63 +462,5 @@ func TestProbingBeginsWhenTheStoreCanBeRead(t *testing.T) {
 		l := serveOn(t, newServer(withPool(p)), newLink(t)) // ends all the same
 		rest(time.Minute)
 		require.Zero(t, l.count())
-	})
-}
-
-// A router that answers for everybody does not take all addresses.
-func TestProxyARPIsNotBelieved(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		p := small(40)
-		l := newLink(t)
-		for i := range 40 {
-			l.machines[addr4(number(p.First)+uint32(i))] = mac(1000)
-		}
-		serveOn(t, newServer(withPool(p)), l)
-		rest(5 * time.Minute)
-		require.Equal(t, uint64(maxAnswers), p.Probes().InUse)
-		require.Equal(t, 1, l.logged("proxy ARP"))
-		for i := range 40 - maxAnswers {
-			require.NotEmpty(t, l.offer(t, mac(i)))
-		}
-		require.Empty(t, l.offer(t, mac(99)))
-	})
-}
-
-// A pool on two sockets is probed once, and goes on when the first socket breaks.
-func TestOneOfTwoSocketsProbes(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s := newServer(withPool(small(5)))
-		first, second := newLink(t), newLink(t)
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(first) }()
-		synctest.Wait()
-		serveOn(t, s, second)
-		rest(time.Minute)
-		require.Equal(t, []int{5, 0}, []int{first.count(), second.count()})
-		first.fail(net.ErrClosed)
-		require.ErrorIs(t, <-served, net.ErrClosed)
-		require.Zero(t, first.running)
-		rest(time.Minute)
-		require.Equal(t, []int{5, 5}, []int{first.count(), second.count()}, "what one has learnt goes with it")
-	})
-}
-
-// Shutdown does not wait for probes.
-func TestProbingEndsWithServe(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s, l := newServer(), newLink(t)
-		l.stuck = true
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
-		rest(time.Second)
-		require.NotZero(t, l.running)
-		start := time.Now()
-		require.NoError(t, s.Shutdown(t.Context()))
-		require.ErrorIs(t, <-served, ErrServerClosed)
-		require.Equal(t, start, time.Now())
-		require.Zero(t, l.running)
-		n := l.count()
-		rest(time.Minute)
-		require.Equal(t, n, l.count())
 	})
 }

@@ -61,6 +61,7 @@ type Server struct {
 	drops    drop.Counts[DropReason]
 	dispatch dispatcher
 	quirks   quirks
+	probers  turns
 }
 
 // serving is one call of Serve.

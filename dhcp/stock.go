@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,17 +18,12 @@ const (
 	// maxUnproved bounds the queue of addresses that were offered without a
 	// probe, to be probed while their clients make up their minds.
 	maxUnproved = 64
-	// maxAnswers is for how many addresses one machine is believed that it uses
-	// them. Who answers for more is a router that answers for everybody (proxy
-	// ARP), or an attack on the pool.
-	maxAnswers = 16
 )
 
 // stock is what a pool has found out about addresses by asking who uses them.
 type stock struct {
-	on       bool          // somebody is probing
-	turn     chan struct{} // holds a value while somebody is
-	wake     chan struct{} // gets a value when there is something to do
+	wake     chan struct{} // gets a value when there is something to do; nil: nobody probes
+	own      []netip.Addr  // this host's
 	proofs   []proof       // by place
 	unproved []netip.Addr  // offered without proof, oldest first
 	next     int           // where in the range an address to probe is looked for
@@ -42,9 +36,11 @@ type proof struct {
 	until time.Time // zero: it is being asked for
 }
 
-func newStock() stock {
-	return stock{turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
-}
+// close forgets what is known when nobody probes any more, but for the counts.
+func (s *stock) close() { *s = stock{next: s.next, counts: s.counts} }
+
+// isOwn reports whether an address is one of this host.
+func (s *stock) isOwn(a netip.Addr) bool { return slices.Contains(s.own, a) }
 
 func (s *stock) find(place int) (int, bool) {
 	return slices.BinarySearchFunc(s.proofs, place, func(p proof, place int) int { return p.place - place })
@@ -99,15 +95,13 @@ func (t *table) oldestProved(c client, now time.Time, usable func(netip.Addr) bo
 // once: if it is in use, the client's REQUEST is refused.
 func (t *table) offering(a netip.Addr, now time.Time) {
 	s := &t.stock
-	if !s.on {
+	if s.wake == nil {
 		return
 	}
-	defer func() {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 	place, _ := t.offset(a)
 	i, known := s.find(place)
 	if known && s.proofs[i].until.After(now) {
@@ -120,15 +114,10 @@ func (t *table) offering(a netip.Addr, now time.Time) {
 	}
 }
 
-// toProbe picks an address to ask for: one that was just offered without proof;
-// else of those that nobody had, one here and one there in the range, since
-// clients start at all places; else one of those that are given out next.
-func (t *table) toProbe(now time.Time, usable func(netip.Addr) bool) (netip.Addr, bool) {
+// offeredToProbe picks an address to ask for that was just offered without proof.
+func (t *table) offeredToProbe(now time.Time, usable func(netip.Addr) bool) (netip.Addr, bool) {
 	t.sweep(now)
 	s := &t.stock
-	s.proofs = slices.DeleteFunc(s.proofs, func(p proof) bool {
-		return !p.until.IsZero() && (!p.until.After(now) || !t.vacant(addr4(t.first+uint32(p.place)), now))
-	})
 	for len(s.unproved) > 0 {
 		a := s.unproved[0]
 		s.unproved = s.unproved[1:]
@@ -137,13 +126,25 @@ func (t *table) toProbe(now time.Time, usable func(netip.Addr) bool) (netip.Addr
 			return a, true
 		}
 	}
+	return netip.Addr{}, false
+}
+
+// freeToProbe picks an address to ask for: of those that nobody had, one here and
+// one there in the range, since clients start at all places; else one of those that
+// are given out next.
+func (t *table) freeToProbe(now time.Time, usable func(netip.Addr) bool) (netip.Addr, bool) {
+	t.sweep(now)
+	s := &t.stock
+	s.proofs = slices.DeleteFunc(s.proofs, func(p proof) bool {
+		return !p.until.IsZero() && (!p.until.After(now) || !t.vacant(addr4(t.first+uint32(p.place)), now))
+	})
 	if len(s.proofs) >= maxStock {
 		return netip.Addr{}, false
 	}
 	unknown := func(a netip.Addr) bool {
 		place, _ := t.offset(a)
 		_, known := s.find(place)
-		return !known && usable(a)
+		return !known && !s.isOwn(a) && usable(a)
 	}
 	a, ok := t.freshFrom(s.next, unknown)
 	if !ok {
@@ -160,78 +161,5 @@ func (t *table) toProbe(now time.Time, usable func(netip.Addr) bool) (netip.Addr
 // vacant reports whether nobody has, holds or uses an address.
 func (t *table) vacant(a netip.Addr, now time.Time) bool {
 	s := t.slots[a]
-	return s == nil || !s.busy && s.hold == nil && s.user == "" && !s.rec.active(now)
-}
-
-// finding is what became of a probe.
-type finding struct {
-	addr  netip.Addr
-	inUse bool
-	hw    net.HardwareAddr
-	err   error
-}
-
-// verdict is what a finding means for the pool.
-type verdict int
-
-const (
-	foundFree   verdict = iota
-	foundUsed           // the address is in quarantine now
-	notProved           // nothing was learnt
-	notOurs             // a client of ours has the address by now
-	notBelieved         // one machine answers for too many addresses
-)
-
-// found takes over a finding. Who uses an address may have it; nobody else may,
-// until the time is over.
-func (t *table) found(f finding, now, until time.Time) verdict {
-	t.sweep(now)
-	place, _ := t.offset(f.addr)
-	i, _ := t.stock.find(place) // it is there until now
-	if f.err == nil && !f.inUse {
-		t.stock.counts.Free++
-		t.stock.proofs[i].until = now.Add(stockTime) // dropped by toProbe if somebody took it meanwhile
-		return foundFree
-	}
-	t.stock.proofs = slices.Delete(t.stock.proofs, i, i+1)
-	if f.err != nil {
-		t.stock.counts.Failed++
-		return notProved
-	}
-	key := clientKey(f.hw, nil)
-	s := t.slots[f.addr]
-	switch {
-	case s != nil && (s.busy || s.rec.active(now) || s.hold != nil && s.heldBy == key):
-		return notOurs
-	case len(f.hw) > 0 && len(t.users[key]) >= maxAnswers:
-		t.stock.counts.Failed++
-		return notBelieved
-	}
-	t.stock.counts.InUse++
-	t.occupy(f.addr, key, until)
-	return foundUsed
-}
-
-// occupy notes that a machine uses an address without a lease, until a time that
-// is not before that of any other.
-func (t *table) occupy(a netip.Addr, key string, until time.Time) {
-	s := t.slot(a)
-	t.endHold(s)
-	t.vacate(s)
-	s.user, s.userUntil = key, until
-	s.use = t.uses.PushBack(s)
-	t.users[key] = append(t.users[key], s)
-	t.tidy(s)
-}
-
-func (t *table) vacate(s *slot) {
-	if s.use == nil {
-		return
-	}
-	t.uses.Remove(s.use)
-	rest := slices.DeleteFunc(t.users[s.user], func(u *slot) bool { return u == s })
-	if t.users[s.user] = rest; len(rest) == 0 {
-		delete(t.users, s.user)
-	}
-	s.use, s.user, s.userUntil = nil, "", time.Time{}
+	return s == nil || !s.busy && s.hold == nil && s.use == nil && !s.rec.active(now)
 }

@@ -51,7 +51,7 @@ type slot struct {
 	heldBy    string // the holder's client.machine
 	holdUntil time.Time
 	hold      *list.Element // nil: no hold
-	user      string        // client.machine of who was found to use the address without a lease; "": nobody
+	user      string        // client.machine of who was found to use the address without a lease; "": that is not known
 	userUntil time.Time
 	use       *list.Element // in uses; nil: not there
 	busy      bool          // the store is being asked: nobody may have it
@@ -70,7 +70,6 @@ func newTable(p *Pool) *table {
 		reserved: make(map[string]*Reservation), reservee: make(map[netip.Addr]*Reservation),
 		moved:    make(map[string]Binding),
 		declines: make(map[string]int),
-		stock:    newStock(),
 		users:    make(map[string][]*slot),
 	}
 	if p.First.IsValid() {

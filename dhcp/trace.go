@@ -26,17 +26,24 @@ type Trace struct {
 	// expected one, and for each that is thrown away.
 	Dropped func(Drop)
 	// Conflict is called for each address of a [Pool] that was found in use by a
-	// machine which did not get it from there, and is in quarantine now.
+	// machine which did not get it from there. See [Pool.NoProbe].
 	Conflict func(Conflict)
 }
 
-// Conflict is an address that is in use without a lease.
+// Conflict is an address that is in use without a lease. For the time of
+// [Pool.Quarantine] nobody gets it but who uses it.
 type Conflict struct {
 	Addr netip.Addr
 	// HardwareAddr is that of who uses it, nil if that cannot be told.
 	HardwareAddr net.HardwareAddr
 	// Interface is the network's.
 	Interface string
+	// Ignored says that others may get the address all the same, since not
+	// everything is believed: one machine answers for more than 16 addresses, as
+	// routers with proxy ARP do, or more than half of the range answers, or 256
+	// addresses of it, as when somebody attacks the pool. In the latter case
+	// addresses that answer are offered when no others are left.
+	Ignored bool
 }
 
 // Delivery says how a reply was sent.

@@ -111,8 +111,60 @@ func TestD023_ARPFindsWhoUsesAnAddress(t *testing.T) {
 	require.NotErrorIs(t, err, errors.ErrUnsupported, "it may come up again")
 }
 
-// A machine sits on an address of the range: clients get others, and it is told.
+// A machine sits on an address of the range, and our own host on another: clients get
+// others, and it is told. When the machine has gone, so has the quarantine.
 func TestD023_AMachineOnAnAddressOfTheRange(t *testing.T) {
+	h, machine := street(t, "192.0.2.100/24")
+	ip(t, "addr add 192.0.2.103/32 dev srv0")
+	conflicts := make(chan dhcp.Conflict, 100)
+	leases := pool("192.0.2.100", "192.0.2.103")
+	leases.Quarantine = 8 * time.Second
+	server := &dhcp.Server{
+		Networks: []dhcp.Network{{Interface: "srv0", Mode: dhcp.Full, Leases: leases}},
+		Trace: &dhcp.Trace{Conflict: func(c dhcp.Conflict) {
+			select {
+			case conflicts <- c:
+			default: // once is enough
+			}
+		}},
+	}
+	conn, err := Listen(t.Context(), ":67", true)
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(conn) }()
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-served, dhcp.ErrServerClosed)
+	})
+	require.Eventually(t, func() bool { return leases.Probes().Free >= 2 && leases.Probes().InUse >= 1 }, patience, time.Millisecond)
+	require.Equal(t, dhcp.Conflict{Addr: netip.MustParseAddr("192.0.2.100"), HardwareAddr: machine, Interface: "srv0"}, <-conflicts)
+
+	w := h.wire(t, "cli0")
+	given := map[string]bool{}
+	for i := range 2 {
+		c := client{w, net.HardwareAddr{2, 0, 0, 0, 0, byte(i)}}
+		given[c.lease(t, true).dhcp.YourIPAddr.String()] = true
+	}
+	require.Equal(t, map[string]bool{"192.0.2.101": true, "192.0.2.102": true}, given)
+	require.Zero(t, leases.Probes().Unprobed)
+
+	// Asked for again after each quarantine, it is still there.
+	before := leases.Probes().InUse
+	require.Eventually(t, func() bool { return leases.Probes().InUse > before }, patience, time.Millisecond)
+	third := client{w, net.HardwareAddr{2, 0, 0, 0, 0, 3}}
+	third.shout(t, third.message(dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)))
+	require.Eventually(t, func() bool { return server.Drops()[dhcp.NoAddress] == 1 }, patience, time.Millisecond)
+
+	free := leases.Probes().Free
+	h.run(t, "ip addr del 192.0.2.100/24 dev cli0")
+	require.Eventually(t, func() bool { return leases.Probes().Free > free }, patience, time.Millisecond)
+	require.Equal(t, "192.0.2.100", third.lease(t, true).dhcp.YourIPAddr.String())
+	require.Zero(t, leases.Probes().Unprobed)
+}
+
+// The machine itself gets the address that it uses, and keeps it however often it
+// starts again; that it answers ARP with it is no conflict.
+func TestD023_AMachineKeepsTheAddressItUses(t *testing.T) {
 	h, machine := street(t, "192.0.2.100/24")
 	conflicts := make(chan dhcp.Conflict, 100)
 	leases := pool("192.0.2.100", "192.0.2.102")
@@ -128,20 +180,14 @@ func TestD023_AMachineOnAnAddressOfTheRange(t *testing.T) {
 		require.NoError(t, server.Close())
 		require.ErrorIs(t, <-served, dhcp.ErrServerClosed)
 	})
-	require.Eventually(t, func() bool { return leases.Probes().Free == 2 && leases.Probes().InUse == 1 }, patience, time.Millisecond)
-	require.Equal(t, dhcp.Conflict{Addr: netip.MustParseAddr("192.0.2.100"), HardwareAddr: machine, Interface: "srv0"}, <-conflicts)
-
-	w := h.wire(t, "cli0")
-	given := map[string]bool{}
-	for i := range 2 {
-		c := client{w, net.HardwareAddr{2, 0, 0, 0, 0, byte(i)}}
-		given[c.lease(t, true).dhcp.YourIPAddr.String()] = true
+	its := client{h.wire(t, "cli0"), machine}
+	require.Eventually(t, func() bool { return leases.Probes().InUse == 1 }, patience, time.Millisecond)
+	require.Equal(t, machine, (<-conflicts).HardwareAddr)
+	for range 3 {
+		require.Equal(t, "192.0.2.100", its.lease(t, true).dhcp.YourIPAddr.String())
 	}
-	require.Equal(t, map[string]bool{"192.0.2.101": true, "192.0.2.102": true}, given)
-	require.Zero(t, leases.Probes().Unprobed)
-	third := client{w, net.HardwareAddr{2, 0, 0, 0, 0, 3}}
-	third.shout(t, third.message(dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)))
-	require.Eventually(t, func() bool { return server.Drops()[dhcp.NoAddress] == 1 }, patience, time.Millisecond)
-	its := client{w, machine}
-	require.Equal(t, "192.0.2.100", its.lease(t, true).dhcp.YourIPAddr.String())
+	other := client{its.wire, net.HardwareAddr{2, 0, 0, 0, 0, 4}}
+	require.NotEqual(t, "192.0.2.100", other.lease(t, true).dhcp.YourIPAddr.String())
+	require.Empty(t, conflicts)
+	require.Equal(t, uint64(1), leases.Probes().InUse)
 }
