@@ -12,13 +12,7 @@ var perfdhcpProgram = program{"perfdhcp", "kea-admin", []string{"perfdhcp", "-v"
 // looks by ping or ARP whether an address is in use. None is told of sockets'
 // buffers or of threads: that is as it comes.
 var dhcpServers = []server{
-	{
-		name: oursName, serves: servesDHCP,
-		command: func(in *inputs, _ string) ([]string, error) {
-			self, err := os.Executable()
-			return []string{self, serveCommand, "dhcp", in.fresh("leases"), serverEnd, in.profile}, err
-		},
-	},
+	oursDHCP(oursName, func(in *inputs) string { return in.fresh("leases") }),
 	{
 		name: "kea-dhcp4", serves: servesDHCP, program: program{"kea-dhcp4", "kea-dhcp4-server", []string{"kea-dhcp4", "-v"}},
 		command: func(in *inputs, _ string) ([]string, error) {
@@ -35,6 +29,25 @@ var dhcpServers = []server{
 				"--dhcp-authoritative", "--dhcp-lease-max=2000000", "--dhcp-leasefile=" + in.fresh("dnsmasq-leases")}, nil
 		},
 	},
+	oursDHCP(inMemory, func(*inputs) string { return "" }),
+}
+
+const inMemory = "in memory"
+
+// oursDHCP is our server with its leases in a file, or without a path in memory,
+// which shows what the disk costs.
+func oursDHCP(name string, path func(*inputs) string) server {
+	return server{
+		name: name, serves: servesDHCP,
+		command: func(in *inputs, _ string) ([]string, error) {
+			self, err := os.Executable()
+			profile := in.profile
+			if name == inMemory {
+				profile = "" // there is one of oursName
+			}
+			return []string{self, serveCommand, "dhcp", path(in), serverEnd, profile}, err
+		},
+	}
 }
 
 // keaConfig is the Debian package's own, as far as it decides about leases, but

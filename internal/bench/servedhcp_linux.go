@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -10,8 +11,17 @@ import (
 )
 
 // serveDHCP gives out leases on an interface until ctx ends, and keeps them in
-// the file at path.
-func serveDHCP(ctx context.Context, path, ifname string) error {
+// the lease file at path, or if that is empty in memory.
+func serveDHCP(ctx context.Context, path, ifname string) (err error) {
+	var store dhcp.Store
+	if path != "" {
+		file, err := dhcp.OpenLeaseFile(path)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		store = file
+	}
 	conn, err := udp.Listen(ctx, ":67", true)
 	if err != nil {
 		return err
@@ -21,7 +31,7 @@ func serveDHCP(ctx context.Context, path, ifname string) error {
 		Routers: []netip.Addr{netip.MustParseAddr(serverAddr)},
 		Leases: &dhcp.Pool{
 			First: netip.MustParseAddr(firstLeased), Last: netip.MustParseAddr(lastLeased),
-			LeaseTime: time.Hour,
+			LeaseTime: time.Hour, Store: store,
 		},
 	}}}
 	return until(ctx, server.Close, func() error { return server.Serve(conn) })
