@@ -69,7 +69,8 @@ func BenchmarkLeaseFileClaim(b *testing.B) {
 	}
 }
 
-// leasesOf makes a lease file of n bindings, half of them in its log.
+// leasesOf makes a lease file of n bindings, half of them in its log, each in a
+// frame of its own: as when one came after the other.
 func leasesOf(t testing.TB, path string, n int) {
 	t.Helper()
 	h, err := osDisk{}.create(path)
@@ -78,8 +79,10 @@ func leasesOf(t testing.TB, path string, n int) {
 	var base int64
 	for i := range n {
 		require.NoError(t, w.add(string(appendBinding(nil, boundTo(i), uint64(i+1)))))
-		if i == n/2 {
+		if i >= n/2 {
 			require.NoError(t, w.flush())
+		}
+		if i == n/2 {
 			base = w.log.size
 		}
 	}

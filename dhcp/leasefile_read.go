@@ -21,13 +21,35 @@ type leases struct {
 	size     int64  // of the file
 }
 
+// readAtOnce is how much of a file is read at once. Many frames have one record,
+// of 100 bytes.
+const readAtOnce = 256 << 10
+
 // leaseReader reads frames at offsets.
 type leaseReader struct {
-	file io.ReaderAt
-	path string
-	salt [8]byte
-	size int64
-	buf  []byte
+	file  io.ReaderAt
+	path  string
+	salt  [8]byte
+	size  int64
+	buf   []byte // what was read last
+	begin int64  // where in the file that is
+}
+
+// at returns n bytes of the file from an offset on, all before its end. They are
+// valid until the next call.
+func (r *leaseReader) at(offset, n int64) ([]byte, error) {
+	if offset < r.begin || offset+n > r.begin+int64(len(r.buf)) {
+		size := min(max(n, readAtOnce), r.size-offset)
+		if int64(cap(r.buf)) < size {
+			r.buf = make([]byte, size)
+		}
+		r.buf, r.begin = r.buf[:size], offset
+		if err := readAll(r.file, r.buf, offset); err != nil {
+			r.buf = nil
+			return nil, err
+		}
+	}
+	return r.buf[offset-r.begin:][:n], nil
 }
 
 func (r *leaseReader) damaged(offset int64, format string, args ...any) error {
@@ -35,8 +57,8 @@ func (r *leaseReader) damaged(offset int64, format string, args ...any) error {
 }
 
 // readLeases reads a whole file. If end is less than size then a crash
-// interrupted the last append. It needs memory for what it returns and for one
-// frame.
+// interrupted the last append. It needs memory for what it returns and for what
+// is read at once.
 func readLeases(file leaseHandle, path string) (*leases, error) {
 	r := &leaseReader{file: file, path: path}
 	var l leases
@@ -82,11 +104,11 @@ func readLeases(file leaseHandle, path string) (*leases, error) {
 
 // header reads the beginning of the file.
 func (r *leaseReader) header() (h fileHeader, err error) {
-	var p [headerLen]byte
 	if r.size < headerLen {
 		return h, r.damaged(r.size, "the file ends before its header does; if it never had any leases remove it")
 	}
-	if err := readAll(r.file, p[:], 0); err != nil {
+	p, err := r.at(0, headerLen)
+	if err != nil {
 		return h, err
 	}
 	switch {
@@ -116,11 +138,8 @@ func (r *leaseReader) frame(offset int64) ([]byte, error) {
 	if begin+n > r.size {
 		return nil, errNoFrame
 	}
-	if int64(cap(r.buf)) < n {
-		r.buf = make([]byte, n)
-	}
-	p := r.buf[:n]
-	if err := readAll(r.file, p, begin); err != nil {
+	p, err := r.at(begin, n)
+	if err != nil {
 		return nil, err
 	}
 	if crc32.Checksum(p, castagnoli()) != sum || p[n-1] != bodyEnd {
@@ -132,14 +151,14 @@ func (r *leaseReader) frame(offset int64) ([]byte, error) {
 // frameHeader returns the length and the checksum of the body of the frame at an
 // offset.
 func (r *leaseReader) frameHeader(offset int64) (n int64, sum uint32, err error) {
-	var p [frameHeaderLen]byte
 	if offset+frameHeaderLen > r.size {
 		return 0, 0, errNoFrame
 	}
-	if err := readAll(r.file, p[:], offset); err != nil {
+	p, err := r.at(offset, frameHeaderLen)
+	if err != nil {
 		return 0, 0, err
 	}
-	return parseFrameHeader(p[:], r.salt, offset)
+	return parseFrameHeader(p, r.salt, offset)
 }
 
 func parseFrameHeader(p []byte, salt [8]byte, offset int64) (n int64, sum uint32, err error) {
@@ -165,8 +184,8 @@ func (r *leaseReader) torn(offset int64) (bool, error) {
 	case rest > frameHeaderLen+maxBody:
 		return false, nil
 	}
-	p := make([]byte, rest)
-	if err := readAll(r.file, p, offset); err != nil {
+	p, err := r.at(offset, rest)
+	if err != nil {
 		return false, err
 	}
 	n, _, err := parseFrameHeader(p, r.salt, offset)
