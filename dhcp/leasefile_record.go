@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -106,26 +105,23 @@ func scanRecord(p []byte) (addr netip.Addr, n int, err error) {
 }
 
 // decodeBinding reads a record of the kind recordBinding that scanRecord has
-// found to be whole.
+// found to be whole. UUID shares the record's memory.
 func decodeBinding(record string) Binding {
-	p := []byte(record)
-	b := Binding{Version: binary.LittleEndian.Uint64(p[1:])}
-	n := offsetAddrLen + 1 + int(p[offsetAddrLen])
-	addr, _ := netip.AddrFromSlice(p[offsetAddrLen+1 : n])
-	b.Addr = netip.PrefixFrom(addr, int(p[n]))
-	p = p[n+1:]
-	b.State = BindingState(p[0])
-	b.Until = time.Unix(int64(binary.LittleEndian.Uint64(p[1:])), int64(binary.LittleEndian.Uint32(p[9:]))).UTC()
-	p = p[fixedFields:]
-	field := func() []byte {
-		v := p[1 : 1+int(p[0]) : 1+int(p[0])]
-		p = p[1+len(v):]
-		if len(v) == 0 {
-			return nil
-		}
+	b := Binding{Version: recordVersion(record)}
+	n := offsetAddrLen + 1 + int(record[offsetAddrLen])
+	addr, _ := netip.AddrFromSlice([]byte(record[offsetAddrLen+1 : n]))
+	b.Addr = netip.PrefixFrom(addr, int(record[n]))
+	fixed := []byte(record[n+1 : n+1+fixedFields])
+	b.State = BindingState(fixed[0])
+	b.Until = time.Unix(int64(binary.LittleEndian.Uint64(fixed[1:])), int64(binary.LittleEndian.Uint32(fixed[9:]))).UTC()
+	rest := record[n+1+fixedFields:]
+	field := func() string {
+		v := rest[1 : 1+int(rest[0])]
+		rest = rest[1+len(v):]
 		return v
 	}
-	b.HW, b.ID = net.HardwareAddr(field()), field()
-	b.UUID = string(field())
+	b.HW = append(b.HW, field()...) // nil if it is empty
+	b.ID = append(b.ID, field()...)
+	b.UUID = field()
 	return b
 }
