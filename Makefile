@@ -61,7 +61,7 @@ soak: ## the virtual-machine boots N times each (N=5); prints how many passed
 # The peers are of Debian's nbdkit, nbd-server, qemu-utils, libnbd-bin, fio,
 # nginx-light, kea-dhcp4-server, kea-admin (perfdhcp) and dnsmasq-base; what is
 # not installed is left out and the table says so.
-bench: ## figures beside the peers' into docs/bench.md; ROWS=nbd: print those; N=5 rounds; PROFILE=cpu.pprof
+bench: ## figures beside the peers' into docs/bench.md; ROWS=nbd: only those; N=5 rounds; PROFILE=cpu.pprof
 	@program=$$(mktemp) && trap 'rm -f "$$program"' EXIT && $(GO) build -o "$$program" ./internal/bench && \
 		"$$program" -n $(N) -rows "$(ROWS)" -profile "$(PROFILE)"
 

@@ -23,19 +23,20 @@ func (e exchanges) drops() float64 {
 	return 100 * float64(e.discovers-e.acks) / float64(max(1, e.discovers))
 }
 
-// perfdhcpTime is for how long perfdhcp begins exchanges, and graceTime how long it
-// then waits for the last.
+// perfdhcpTime is for how long perfdhcp begins exchanges, tryTime for how long where
+// the rate is searched for, and graceTime how long it then waits for the last.
 const (
 	perfdhcpTime = 4 * time.Second
+	tryTime      = 2 * time.Second
 	graceTime    = time.Second
 )
 
-// perfdhcp has a relay's clients begin so many exchanges a second: four packets
-// each, of a client that is picked at random.
-func perfdhcp(ctx context.Context, r *running, rate int) (e exchanges, err error) {
+// perfdhcp has a relay's clients begin so many exchanges a second, for whole
+// seconds: four packets each, of a client that is picked at random.
+func perfdhcp(ctx context.Context, r *running, rate int, d time.Duration) (e exchanges, err error) {
 	var out string
 	err = r.cable.do(func() error {
-		out, err = run(ctx, "perfdhcp", "-4", "-r", strconv.Itoa(rate), "-R", "1000000", "-p", strconv.Itoa(int(perfdhcpTime.Seconds())),
+		out, err = run(ctx, "perfdhcp", "-4", "-r", strconv.Itoa(rate), "-R", "1000000", "-p", strconv.Itoa(int(d.Seconds())),
 			"-W", strconv.Itoa(int(graceTime.Microseconds())), "-l", relayAddr, serverAddr)
 		return err
 	})
@@ -76,7 +77,7 @@ func dropped(rate int) func(context.Context, *running) (sample, error) {
 		if err != nil {
 			return sample{}, err
 		}
-		e, err := perfdhcp(ctx, r, rate)
+		e, err := perfdhcp(ctx, r, rate, perfdhcpTime)
 		if err != nil {
 			return sample{}, err
 		}
@@ -87,32 +88,38 @@ func dropped(rate int) func(context.Context, *running) (sample, error) {
 
 const (
 	acceptable = 0.1 // percent of exchanges that may be dropped
-	// searchFrom is the first rate that is tried; the search ends at sixteen times
-	// that, and at a fiftieth.
-	searchFrom = 2000
+	// hopeless is the percentage that no pause of the machine explains.
+	hopeless = 5
+	// searchFrom is the first rate that is tried; the search ends at four times
+	// that, and at a hundredth.
+	searchFrom = 8000
 )
 
 // highest finds how many exchanges a second the server completes while it drops no
 // more than is acceptable: by doubling or halving the rate, and then by three
 // steps in between. A rate counts as too high when it was so twice, for on a machine
-// that others use too a pause of theirs is soon one drop in a thousand.
+// that others use too a pause of theirs is soon one drop in a thousand; or when it
+// was hopeless.
 func highest(ctx context.Context, r *running) (sample, error) {
 	done := 0.0
 	holds := func(rate int) (bool, error) {
 		for range 2 {
-			e, err := perfdhcp(ctx, r, rate)
+			e, err := perfdhcp(ctx, r, rate, tryTime)
 			if err != nil {
 				return false, err
 			}
-			reached := float64(e.acks) / perfdhcpTime.Seconds()
+			reached := float64(e.acks) / tryTime.Seconds()
 			if e.drops() <= acceptable && reached >= 0.95*float64(rate) {
 				done = max(done, reached)
 				return true, nil
 			}
+			if e.drops() > hopeless {
+				break
+			}
 		}
 		return false, nil
 	}
-	_, _, err := search(searchFrom, searchFrom/50, searchFrom*16, holds)
+	_, _, err := search(searchFrom, searchFrom/100, searchFrom*4, holds)
 	return sample{value: done}, err
 }
 

@@ -3,7 +3,10 @@
 // docs/bench.json:
 //
 //	make bench                     every row, five rounds
-//	make bench ROWS=nbd/fio N=9    the rows whose name has that in it; prints only
+//	make bench ROWS=dhcp N=9       those of one set of servers (nbd, http, dhcp), and
+//	                               keeps what the files say of the others; dhcp takes
+//	                               a quarter of an hour then
+//	make bench ROWS=nbd/fio        the rows whose name has that in it; prints only
 //	make bench PROFILE=cpu.pprof   and profiles of our side for each row: CPU,
 //	                               allocations, waiting for locks
 //

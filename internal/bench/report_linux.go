@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// report is what docs/bench.json has.
+// report is one run. docs/bench.json has a list of them: what was measured at
+// different times.
 type report struct {
 	Date     string            `json:"date"`
 	Machine  machine           `json:"machine"`
@@ -111,12 +112,20 @@ func (r *result) verdict() string {
 	}
 }
 
-// markdown writes the report as docs/bench.md has it: one table for each set of
+// markdown writes reports as docs/bench.md has them: one table for each set of
 // servers.
-func (r *report) markdown(w io.Writer) error {
+func markdown(w io.Writer, reports []report) error {
 	var b strings.Builder
 	b.WriteString(preamble)
-	fmt.Fprintf(&b, "Measured %s with %d rounds on %d CPUs (%s), Linux %s, files on %s, congestion control %s; load %s before, %s after, %.1f %% of the CPUs' time stolen by the host.\n",
+	for i := range reports {
+		reports[i].markdown(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *report) markdown(b *strings.Builder) {
+	fmt.Fprintf(b, "\nMeasured %s with %d rounds on %d CPUs (%s), Linux %s, files on %s, congestion control %s; load %s before, %s after, %.1f %% of the CPUs' time stolen by the host.\n",
 		r.Date, r.Rounds, r.Machine.CPUs, r.Machine.CPU, r.Machine.Kernel, r.Machine.FileSystem,
 		r.Machine.Congestion, r.Machine.LoadBefore, r.Machine.LoadAfter, r.Machine.Stolen)
 	if !r.Machine.Namespace {
@@ -124,16 +133,13 @@ func (r *report) markdown(w io.Writer) error {
 	}
 	previous := ""
 	for _, result := range r.Results {
-		family, _, _ := strings.Cut(result.Name, "/")
-		if family != previous {
-			r.header(&b, family, result.Servers)
+		if family := result.family(); family != previous {
+			r.header(b, family, result.Servers)
 			previous = family
 		}
-		result.line(&b)
+		result.line(b)
 	}
-	r.summary(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	r.summary(b)
 }
 
 const preamble = `# Figures
@@ -143,7 +149,6 @@ Figures are medians of the rounds, those about DHCP means of the rounds without 
 highest and the lowest. In brackets is ours over theirs, the median of the rounds'
 ratios: above 1 is better for us where more is better, below 1 where less is. All
 samples are in bench.json. Why goals are missed is in [bench-notes.md](bench-notes.md).
-
 `
 
 func (r *report) header(b *strings.Builder, family string, servers []figure) {

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func TestReport(t *testing.T) {
 		r.Results[i].finish()
 	}
 	var b strings.Builder
-	require.NoError(t, r.markdown(&b))
+	require.NoError(t, markdown(&b, []report{r}))
 	const golden = "testdata/report.md"
 	if *update {
 		require.NoError(t, os.WriteFile(golden, []byte(b.String()), 0o644))
@@ -61,4 +62,36 @@ func TestReport(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), b.String())
+}
+
+// A run of one family takes the place of what was measured of it before.
+func TestARunReplacesItsFamilies(t *testing.T) {
+	dir := t.TempDir()
+	run := func(date string, names ...string) report {
+		r := report{Date: date}
+		for _, name := range names {
+			r.Results = append(r.Results, result{Name: name, What: name + " of " + date, Servers: []figure{{Server: oursName, Note: "-"}}})
+		}
+		return r
+	}
+	require.NoError(t, run("2026-11-20", "nbd/a", "http/b", "dhcp/c").write(dir))
+	require.NoError(t, run("2026-11-21", "http/b").write(dir))
+	require.NoError(t, run("2026-11-22", "dhcp/d", "dhcp/e").write(dir))
+	text, err := os.ReadFile(filepath.Join(dir, "bench.md"))
+	require.NoError(t, err)
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "| "); ok && !strings.HasPrefix(name, "row") {
+			found = append(found, name[:len("nbd/a of 2026-11-20")])
+		}
+	}
+	require.Equal(t, []string{"nbd/a of 2026-11-20", "http/b of 2026-11-2", "dhcp/d of 2026-11-2", "dhcp/e of 2026-11-2"}, found)
+	require.Equal(t, 3, strings.Count(string(text), "Measured 2026-11-2"))
+
+	require.NoError(t, run("2026-11-23", "nbd/a", "http/b", "dhcp/c").write(dir))
+	text, err = os.ReadFile(filepath.Join(dir, "bench.md"))
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(text), "Measured 2026-11-2"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bench.json"), []byte("{}"), 0o600))
+	require.Error(t, run("2026-11-23", "nbd/a").write(dir), "what is there is not thrown away")
 }

@@ -15,9 +15,9 @@ import (
 func serveDHCP(ctx context.Context, path, ifname string) (err error) {
 	var store dhcp.Store
 	if path != "" {
-		file, err := dhcp.OpenLeaseFile(path)
-		if err != nil {
-			return err
+		file, openErr := dhcp.OpenLeaseFile(path)
+		if openErr != nil {
+			return openErr
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
 		store = file
