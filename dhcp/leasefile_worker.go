@@ -3,6 +3,7 @@ package dhcp
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 )
 
@@ -38,6 +39,9 @@ func (f *LeaseFile) wake() {
 
 func (f *LeaseFile) work() {
 	for {
+		// Who is about to come into the queue gets there first: a sync of its own
+		// would cost more than all the rest of its reply.
+		runtime.Gosched()
 		f.mu.Lock()
 		if len(f.queue) == 0 && !f.woken {
 			f.working = false
