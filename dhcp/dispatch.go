@@ -93,6 +93,11 @@ func (d *dispatcher) submit(r *Request, on *serving, maxClients int) DropReason 
 		q.waiting = append(q.waiting, j)
 		return ""
 	}
+	if r.Type() == dhcpv4.MessageTypeDiscover {
+		// Who is too busy completes what it has offered: an offer that is not
+		// taken up has cost as much, and its client comes again.
+		maxClients -= maxClients / 4
+	}
 	if len(d.clients) >= maxClients {
 		return QueueFull
 	}

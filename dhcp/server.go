@@ -50,7 +50,8 @@ type Server struct {
 	// that relays listen on. Zero: 67, 68 and 67.
 	ServerPort, ClientPort, RelayPort uint16
 	// MaxClients is how many clients may be in work at once; what comes beyond
-	// is dropped as QueueFull. Zero: 1024.
+	// is dropped as QueueFull. A quarter of them is not for DISCOVERs, so that a
+	// server with too much to do completes what it has offered. Zero: 1024.
 	MaxClients int
 	// Trace is told what happens; nil: nobody is.
 	Trace *Trace

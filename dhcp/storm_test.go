@@ -94,6 +94,42 @@ func TestP017_WhatIsTooMuchIsDroppedAtOnce(t *testing.T) {
 	})
 }
 
+// TestP017_WhatWasOfferedIsCompleted: a quarter of the places is not for DISCOVERs.
+func TestP017_WhatWasOfferedIsCompleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(func(s *Server) {
+			s.MaxClients = 8
+			s.Networks[0].Leases.(*Pool).Store = new(slowStore)
+		})
+		c := newFakeConn(t)
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(c) }()
+		ask := func(from, to int) {
+			for i := from; i < to; i++ {
+				c.put(request(mac(i), optAddr(54, serverIP), optAddr(50, addr4(number(addr("192.0.2.100"))+uint32(i)).String())))
+			}
+			synctest.Wait()
+		}
+		ask(0, 5)
+		c.put(discover(mac(50)))
+		p, _ := c.next(t)
+		require.Equal(t, "OFFER", p.MessageType().String(), "the sixth place is for it too")
+		ask(5, 6)
+		c.put(discover(mac(51)))
+		synctest.Wait()
+		require.Equal(t, map[DropReason]uint64{QueueFull: 1}, s.Drops())
+		ask(6, 9)
+		require.Equal(t, map[DropReason]uint64{QueueFull: 2}, s.Drops(), "two of three have a place")
+		time.Sleep(10 * time.Second)
+		for range 8 {
+			p, _ := c.next(t)
+			require.Equal(t, "ACK", p.MessageType().String())
+		}
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-done, ErrServerClosed)
+	})
+}
+
 // TestWorkersRest has more clients at once than goroutines are kept for, in waves,
 // and sees that none is left over when Serve returns: the bubble would not end.
 func TestWorkersRest(t *testing.T) {
