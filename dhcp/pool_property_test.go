@@ -43,13 +43,13 @@ func FuzzOperations(f *testing.F) {
 	for seed := range byte(8) {
 		rnd := rand.New(rand.NewPCG(uint64(seed), 2))
 		choices := []byte{seed}
-		for range 400 {
+		for range 120 {
 			choices = append(choices, byte(rnd.Uint32()))
 		}
 		f.Add(choices)
 	}
 	f.Fuzz(func(t *testing.T, choices []byte) {
-		if len(choices) < 2 || len(choices) > 4000 {
+		if len(choices) < 2 || len(choices) > 800 {
 			return
 		}
 		synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -28,8 +29,14 @@ func selects(a string) []byte { return subOption(5, addr(a).AsSlice()...) }
 
 // ask82 sends a packet by a relay at 198.51.100.1 to our address, on eth1.
 func ask82(t testing.TB, s *Server, p *dhcpv4.DHCPv4) result {
-	return askFrom(t, s, p.ToBytes(), netip.MustParseAddrPort("192.0.2.2:1067"), addr(serverIP), "eth1", newFakeConn(t))
+	return askFrom(t, s, p.ToBytes(), netip.MustParseAddrPort("192.0.2.2:1067"), addr(serverIP), "eth1", links{"eth1": {netip.MustParsePrefix("192.0.2.1/24")}})
 }
+
+// links are the addresses of interfaces.
+type links map[string][]netip.Prefix
+
+// InterfaceAddrs implements [AddrLister].
+func (l links) InterfaceAddrs(ifname string) ([]netip.Prefix, error) { return l[ifname], nil }
 
 func TestRelayOption(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -62,30 +69,101 @@ func TestRelayOption(t *testing.T) {
 	}
 }
 
+// FuzzRelayOption sends any option 82 by a relay, and without one, and compares
+// what becomes of it with a second reading of the list.
 func FuzzRelayOption(f *testing.F) {
 	f.Add([]byte{1, 2, 'a', 'b', 5, 4, 198, 51, 100, 0, 11, 4, 192, 0, 2, 9, 19, 0})
+	f.Add([]byte{5, 4, 192, 0, 2, 9, 11, 4, 192, 0, 2, 100, 19, 1, 7})
+	f.Add([]byte{5, 4, 203, 0, 113, 9, 5, 4, 192, 0, 2, 9})
+	f.Add([]byte{5, 3, 203, 0, 113, 11, 4, 224, 0, 0, 1})
 	f.Add([]byte{1, 200, 'x'})
 	f.Add([]byte{5})
-	s := newServer(withRelays)
 	f.Fuzz(func(t *testing.T, option []byte) {
 		if len(option) == 0 || len(option) > 200 {
 			return
 		}
-		x := ask82(t, s, discover(mac(1), giaddr("198.51.100.1"), opt(82, option...)))
-		if x.reply == nil {
-			require.Equal(t, NoNetwork, x.reason, "a relay's word is not served, or the packet is answered")
-			return
+		s, list := newServer(withRelays), firstOfEach(option)
+		selected, id, port := addr("198.51.100.1"), addr(serverIP), uint16(67)
+		if link, ok := list.host(5); ok {
+			selected = link
 		}
-		require.Equal(t, option, x.reply.Options.Get(dhcpv4.OptionRelayAgentInformation), "O-012")
-		require.Equal(t, addr("198.51.100.1"), x.d.To.Addr(), "O-013: the reply goes to giaddr")
-		require.Equal(t, addr(serverIP), x.d.From)
-		require.Equal(t, serverIP, x.reply.ServerIPAddr.String(), "the boot server is always ours")
-		require.NotEqual(t, x.r.serverIdentifier().String(), x.addr())
+		if override, ok := list.host(11); ok {
+			id = override
+		}
+		if _, ok := list[19]; ok {
+			port = 1067
+		}
+		x := ask82(t, s, discover(mac(1), giaddr("198.51.100.1"), opt(82, option...)))
+		subnets := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}
+		if served := slices.IndexFunc(subnets, func(p netip.Prefix) bool { return p.Contains(selected) }); served < 0 {
+			if x.reason != NoNetwork {
+				t.Fatalf("%s for a client of %s: %q", x.kind(), selected, x.reason)
+			}
+		} else {
+			checkRelayed(t, x, option, netip.AddrPortFrom(addr("198.51.100.1"), port), id)
+			if x.r.Network != &s.Networks[served] || !subnets[served].Contains(addr(x.addr())) {
+				t.Fatalf("%s, the relay selects %s", x.addr(), selected)
+			}
+		}
 		for code := range 256 {
-			v := x.r.RelayOption(uint8(code))
-			require.True(t, v == nil || bytes.Contains(option, append([]byte{byte(code), byte(len(v))}, v...)))
+			v, ok := list[byte(code)]
+			if got := x.r.RelayOption(uint8(code)); !bytes.Equal(got, v) || ok != (got != nil) {
+				t.Fatalf("sub-option %d is %x, not %x", code, got, v)
+			}
+		}
+		// Without a relay it is the word of anybody.
+		x = ask(t, s, discover(mac(2), opt(82, option...)))
+		checkRelayed(t, x, option, x.d.To, addr(serverIP))
+		if x.d.To.Port() != 68 || x.r.Network != &s.Networks[0] {
+			t.Fatalf("%s to %s", x.addr(), x.d.To)
 		}
 	})
+}
+
+// checkRelayed checks an OFFER to a packet with option 82.
+func checkRelayed(t *testing.T, x result, option []byte, to netip.AddrPort, id netip.Addr) {
+	switch {
+	case x.kind() != "OFFER":
+		t.Fatalf("%s: %s %v", x.kind(), x.reason, x.err)
+	case !bytes.Equal(option, x.reply.Options[82]):
+		t.Fatal("O-012: option 82 changed")
+	case x.d.To != to || x.d.From != addr(serverIP):
+		t.Fatalf("O-013: sent to %s from %s", x.d.To, x.d.From)
+	case addrOf(x.reply.Options[54]) != id:
+		t.Fatalf("O-014: option 54 is %x, not %s", x.reply.Options[54], id)
+	case addrOf(x.reply.ServerIPAddr) != addr(serverIP):
+		t.Fatal("the boot server is always ours")
+	case addrOf(x.reply.YourIPAddr) == id:
+		t.Fatalf("%s is the server's", id)
+	}
+}
+
+// subOptionList is what a list has of each code, the first where there are several.
+type subOptionList map[byte][]byte
+
+// firstOfEach reads a list of sub-options up to where it ceases to make sense.
+func firstOfEach(b []byte) subOptionList {
+	list := subOptionList{}
+	for at := 0; at+1 < len(b); {
+		end := at + 2 + int(b[at+1])
+		if end > len(b) {
+			break
+		}
+		if _, ok := list[b[at]]; !ok {
+			list[b[at]] = b[at+2 : end]
+		}
+		at = end
+	}
+	return list
+}
+
+// host is a sub-option that may be the address of a host or the first of a subnet.
+func (l subOptionList) host(code byte) (a netip.Addr, ok bool) {
+	v := l[code]
+	if len(v) != 4 || v[0]&0xf0 == 0xe0 || string(v) == "\x00\x00\x00\x00" || string(v) == "\xff\xff\xff\xff" {
+		return a, false
+	}
+	return netip.AddrFromSlice(v)
 }
 
 func TestO011_OptionWithoutARelayIsEchoedAndNotTrusted(t *testing.T) {
