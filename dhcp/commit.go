@@ -122,8 +122,10 @@ func (p *Pool) claim(ctx context.Context, t *table, addr netip.Addr, b Binding) 
 
 // forget removes the record of an address that its client has left. If the
 // store does not do it the address stays taken for as long as the record says.
+// One that has been offered to another stays as it is: its REQUEST may come now,
+// and replaces the record.
 func (p *Pool) forget(ctx context.Context, t *table, s *slot) {
-	if s.busy || s.rec.Version == 0 {
+	if s.busy || s.rec.Version == 0 || s.hold != nil {
 		return
 	}
 	s.busy = true

@@ -153,3 +153,31 @@ func TestWorkersRest(t *testing.T) {
 		require.ErrorIs(t, <-done, ErrServerClosed)
 	})
 }
+
+// removals is a store whose removals take a minute.
+type removals struct{ MemoryStore }
+
+func (s *removals) Remove(ctx context.Context, b Binding) error {
+	time.Sleep(time.Minute)
+	return s.MemoryStore.Remove(ctx, b)
+}
+
+// TestAnOfferStandsWhileTheFormerClientMoves: the address of an offer may have been
+// another's, which has meanwhile got another address. That its record is removed
+// then is no reason for a NAK.
+func TestAnOfferStandsWhileTheFormerClientMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := small(5)
+		pool.Store = new(removals)
+		s := newServer(withPool(pool))
+		a := dora(t, s, mac(1))
+		require.Empty(t, ask(t, s, release(1, a)).reason)
+		require.Equal(t, a, ask(t, s, discover(mac(2), optAddr(50, a))).addr())
+		moved := make(chan string)
+		go func() { moved <- dora(t, s, mac(1)) }()
+		synctest.Wait()
+		require.Equal(t, "ACK", ask(t, s, request(mac(2), selecting(a))).kind())
+		require.NotEqual(t, a, <-moved)
+		checkTable(t, pool.table)
+	})
+}
