@@ -41,7 +41,7 @@ type Binding struct {
 	// HW and ID are the client's hardware address and option 61. The client is
 	// known by HW, and by ID only if HW is empty; with [Pool.StrictIdentity] by
 	// ID, and by HW only if ID is empty. Of several that it sent, ID is the one
-	// that has a [Reservation], else the last.
+	// that has a [Reservation], else the last. HW has 16 bytes at most, ID 255.
 	HW net.HardwareAddr
 	ID []byte
 	// UUID is the machine's, see [Client.UUID]. Only firmware and loaders send

@@ -22,6 +22,9 @@ const (
 	// maxPacket is the longest packet that is read. Clients send some 600
 	// bytes, relays add less than 300.
 	maxPacket = 4096
+
+	// maxClientID is the longest client identifier: that of one instance.
+	maxClientID = 255
 )
 
 const (
@@ -163,6 +166,10 @@ func checkLengths(o dhcpv4.Options) error {
 	// RFC 2132 section 9.14: two bytes at least.
 	if len(o.Get(dhcpv4.OptionClientIdentifier)) < 2 {
 		o.Del(dhcpv4.OptionClientIdentifier)
+	}
+	// Several instances (RFC 3396) could make one that a store cannot keep.
+	if n := len(o.Get(dhcpv4.OptionClientIdentifier)); n > maxClientID {
+		return fmt.Errorf("dhcp: option 61 has %d bytes, more than the %d of one instance", n, maxClientID)
 	}
 	return nil
 }

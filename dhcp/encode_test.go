@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,7 +128,12 @@ func TestO010_RelayOption(t *testing.T) {
 		require.EqualValues(t, 1, s.Drops()[NoRoom])
 	})
 	t.Run("no room for what must be in it: no reply", func(t *testing.T) {
-		x := ask(t, newServer(), discover(mac(1), opt(61, bytes.Repeat([]byte{7}, 400)...)))
+		s := newServer(func(s *Server) {
+			s.BootFile = func(context.Context, *Request) (*BootFile, error) {
+				return &BootFile{Name: "x", Options: []dhcpv4.Option{generic(43, slices.Concat([]byte{128, 80}, make([]byte, 80), []byte{optionEnd})...)}}, nil
+			}
+		})
+		x := ask(t, s, discover(mac(1), optText(60, "PXEClient"), opt(61, bytes.Repeat([]byte{7}, 255)...)))
 		require.Equal(t, NoRoom, x.reason)
 		require.ErrorContains(t, x.err, "548")
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,9 +99,18 @@ func TestKea_2026_DoubleReleaseAndLeaseWithoutHardwareAddress(t *testing.T) {
 }
 
 func TestCVE_2019_6472_OversizedClientIdentifier(t *testing.T) {
-	big := opt(61, bytes.Repeat([]byte{1}, 1000)...)
 	s := newServer()
-	killed(t, s, discover(mac(1), big).ToBytes(), discover(mac(1), big, opt(57, 5, 0xdc)).ToBytes())
+	s.Networks[0].Leases.(*Pool).Store = openLeases(t, filepath.Join(t.TempDir(), "leases"))
+	var packets [][]byte
+	for _, n := range []int{256, 257, 1000} { // in several instances of the option
+		big := opt(61, bytes.Repeat([]byte{1}, n)...)
+		packets = append(packets, discover(mac(1), big).ToBytes(), discover(mac(1), big, opt(57, 5, 0xdc)).ToBytes(),
+			request(nil, big, selecting("192.0.2.100")).ToBytes())
+	}
+	killed(t, s, packets...)
+	require.EqualValues(t, len(packets), s.Drops()[Malformed], "whatever the store can keep")
+	dora(t, s, mac(2), opt(61, bytes.Repeat([]byte{1}, 255)...))
+	dora(t, s, nil, opt(61, bytes.Repeat([]byte{2}, 255)...))
 }
 
 func TestCoredhcp_182_DiscoverLeasesNothing_StarvationIsBoundedByHolds(t *testing.T) {

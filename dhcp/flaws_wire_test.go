@@ -240,8 +240,7 @@ func TestCoredhcp_GoroutinesAreBoundedAndClientsServedAfterwards(t *testing.T) {
 		for len(c.out) > 0 {
 			<-c.out
 		}
-		c.put(discover(mac(4711)))
-		require.Equal(t, "192.0.2.50", c.nextFor(t, mac(4711)).YourIPAddr.String())
+		require.Equal(t, "192.0.2.50", doraOn(t, c, mac(4711)))
 	})
 }
 

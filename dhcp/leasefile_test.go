@@ -232,6 +232,9 @@ func TestCVE_2019_6474_WhatIsAcceptedCanBeReloaded(t *testing.T) {
 		}
 		require.NoError(t, f.Close())
 	}
+	pool := small(3)
+	pool.Store = openLeases(t, path)
+	dora(t, newServer(withPool(pool)), mac(1))
 }
 
 func TestLeaseFileRefusesWhatItCannotStore(t *testing.T) {

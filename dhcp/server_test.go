@@ -225,36 +225,38 @@ func TestWriteErrorsAreCountedAndServingGoesOn(t *testing.T) {
 }
 
 func TestTrace(t *testing.T) {
-	var mu sync.Mutex
-	var lines []string
-	add := func(format string, args ...any) {
-		mu.Lock()
-		lines = append(lines, fmt.Sprintf(format, args...))
-		mu.Unlock()
-	}
-	s := newServer(func(s *Server) {
-		s.Trace = &Trace{
-			Received: func(r *Request) { add("received %s %s", r.Type(), r.Client.Kind) },
-			Sent: func(r *Request, p *dhcpv4.DHCPv4, d Delivery) {
-				add("sent %s to %s by %s", p.MessageType(), d.To, d.Route)
-			},
-			Dropped: func(d Drop) { add("dropped %s %s", d.Reason, d.HardwareAddr) },
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var lines []string
+		add := func(format string, args ...any) {
+			mu.Lock()
+			lines = append(lines, fmt.Sprintf(format, args...))
+			mu.Unlock()
 		}
+		s := newServer(func(s *Server) {
+			s.Trace = &Trace{
+				Received: func(r *Request) { add("received %s %s", r.Type(), r.Client.Kind) },
+				Sent: func(r *Request, p *dhcpv4.DHCPv4, d Delivery) {
+					add("sent %s to %s by %s", p.MessageType(), d.To, d.Route)
+				},
+				Dropped: func(d Drop) { add("dropped %s %s", d.Reason, d.HardwareAddr) },
+			}
+		})
+		c := serve(t, s)
+		a := doraOn(t, c, mac(1))
+		synctest.Wait() // Sent comes after the reply
+		c.in <- fakePacket{b: []byte("garbage"), ifname: "eth1"}
+		c.in <- fakePacket{b: discover(mac(2)).ToBytes(), ifname: "eth9"}
+		c.put(request(mac(3), optAddr(50, "192.0.2.150")))
+		synctest.Wait()
+		require.Equal(t, []string{
+			"received DISCOVER plain", "sent OFFER to " + a + ":68 by frame",
+			"received REQUEST plain", "sent ACK to " + a + ":68 by frame",
+			"dropped malformed ", "dropped not-for-us 02:00:00:00:00:02",
+			"received REQUEST plain", "dropped policy 02:00:00:00:00:03",
+		}, lines)
+		require.Equal(t, map[DropReason]uint64{Malformed: 1, NotForUs: 1, Policy: 1}, s.Drops())
 	})
-	c := serve(t, s)
-	doraOn(t, c, mac(1))
-	c.in <- fakePacket{b: []byte("garbage"), ifname: "eth1"}
-	c.in <- fakePacket{b: discover(mac(2)).ToBytes(), ifname: "eth9"}
-	c.put(request(mac(3), optAddr(50, "192.0.2.150")))
-	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(lines) == 8 }, 10*time.Second, time.Millisecond)
-	a := lines[1][len("sent OFFER to ") : len(lines[1])-len(" by frame")]
-	require.Equal(t, []string{
-		"received DISCOVER plain", "sent OFFER to " + a + " by frame",
-		"received REQUEST plain", "sent ACK to " + a + " by frame",
-		"dropped malformed ", "dropped not-for-us 02:00:00:00:00:02",
-		"received REQUEST plain", "dropped policy 02:00:00:00:00:03",
-	}, lines)
-	require.Equal(t, map[DropReason]uint64{Malformed: 1, NotForUs: 1, Policy: 1}, s.Drops())
 }
 
 func TestServeRefusesWhatItCannotServe(t *testing.T) {

@@ -25,6 +25,7 @@ func TestGoodPolicies(t *testing.T) {
 	}
 	inventory := []net.HardwareAddr{machine(10), machine(11), machine(12), machine(13)}
 	others := leasetest.Unknown(machine(200), machine(201))
+	onDisk := &files{t: t, paths: map[dhcp.Store]string{}}
 	tests := map[string]struct {
 		create  func() dhcp.LeasePolicy
 		options []leasetest.Option
@@ -49,6 +50,20 @@ func TestGoodPolicies(t *testing.T) {
 		"Chain, its inventory": {func() dhcp.LeasePolicy {
 			return dhcp.Chain{&dhcp.Pool{Reservations: reserved(10, 13)}, &dhcp.Pool{First: at("192.0.2.50"), Last: at("192.0.2.53")}}
 		}, []leasetest.Option{leasetest.Clients(inventory...)}},
+		"Pool on a LeaseFile": {func() dhcp.LeasePolicy {
+			return &dhcp.Pool{First: at("192.0.2.100"), Last: at("192.0.2.119"), Store: onDisk.create()}
+		}, []leasetest.Option{leasetest.Size(20)}},
+		"Pool of reservations on a LeaseFile": {func() dhcp.LeasePolicy {
+			return &dhcp.Pool{Reservations: reserved(10, 13), Store: onDisk.create()}
+		}, []leasetest.Option{leasetest.Clients(inventory...)}},
+		"Chain on one LeaseFile": {func() dhcp.LeasePolicy {
+			store := onDisk.create()
+			return dhcp.Chain{
+				&dhcp.Pool{Reservations: reserved(10, 13), Store: store},
+				&dhcp.Pool{First: at("192.0.2.50"), Last: at("192.0.2.53"), Store: store},
+				&dhcp.Pool{First: at("192.0.2.100"), Last: at("192.0.2.105"), Store: store},
+			}
+		}, []leasetest.Option{leasetest.Size(10)}},
 		"inventory": {func() dhcp.LeasePolicy { return newInventory(inventory) }, []leasetest.Option{leasetest.Clients(inventory...), others}},
 	}
 	for name, test := range tests {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,33 @@ func (j *judge) caught(t *testing.T, want string) {
 
 func TestMemoryStore(t *testing.T) {
 	leasetest.TestStore(t, func() dhcp.Store { return new(dhcp.MemoryStore) })
+}
+
+// files opens lease files that are closed with the test.
+type files struct {
+	t     *testing.T
+	mu    sync.Mutex
+	paths map[dhcp.Store]string
+}
+
+func (f *files) open(path string) dhcp.Store {
+	s, err := dhcp.OpenLeaseFile(path)
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() { _ = s.Close() }) // some have been closed by then
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.paths[s] = path
+	return s
+}
+
+func (f *files) create() dhcp.Store { return f.open(filepath.Join(f.t.TempDir(), "leases")) }
+
+func TestLeaseFile(t *testing.T) {
+	f := &files{t: t, paths: map[dhcp.Store]string{}}
+	leasetest.TestStore(t, f.create, leasetest.Reopen(func(s dhcp.Store) dhcp.Store {
+		require.NoError(t, s.(*dhcp.LeaseFile).Close())
+		return f.open(f.paths[s])
+	}))
 }
 
 // kept is a store that survives being closed, as one on a disk does.
@@ -159,7 +187,7 @@ func TestBrokenStores(t *testing.T) {
 		"HW is lost":               {edited(func(b *dhcp.Binding) { b.HW = nil }), "HW is"},
 		"HW of 6 bytes":            {edited(func(b *dhcp.Binding) { b.HW = b.HW[:min(6, len(b.HW))] }), "HW is"},
 		"ID is lost":               {edited(func(b *dhcp.Binding) { b.ID = nil }), "ID is"},
-		"ID of 255 bytes":          {edited(func(b *dhcp.Binding) { b.ID = b.ID[:min(255, len(b.ID))] }), "ID is"},
+		"ID of 254 bytes":          {edited(func(b *dhcp.Binding) { b.ID = b.ID[:min(254, len(b.ID))] }), "ID is"},
 		"ID is text":               {edited(func(b *dhcp.Binding) { b.ID = bytes.ToValidUTF8(b.ID, nil) }), "ID is"},
 		"UUID is lost":             {edited(func(b *dhcp.Binding) { b.UUID = "" }), "UUID is"},
 		"State is lost":            {edited(func(b *dhcp.Binding) { b.State = dhcp.Bound }), "State is"},

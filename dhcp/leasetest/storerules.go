@@ -145,8 +145,8 @@ func varieties() (all []dhcp.Binding) {
 		func(b *dhcp.Binding) { b.HW, b.ID, b.UUID = nil, bytes.Repeat([]byte{0}, 2), "" },
 		func(b *dhcp.Binding) { b.HW = net.HardwareAddr(every[240:]) }, // 16 bytes
 		func(b *dhcp.Binding) { b.HW = net.HardwareAddr{0} },
-		func(b *dhcp.Binding) { b.ID = every },
-		func(b *dhcp.Binding) { b.ID = bytes.Repeat(every, 15) }, // all that fits into a packet
+		func(b *dhcp.Binding) { b.ID = every[:255] }, // the longest that a server takes
+		func(b *dhcp.Binding) { b.ID = every[1:] },
 		func(b *dhcp.Binding) { b.ID = []byte("\n\r\"',;\\\x00 \xff\xfe") },
 		func(b *dhcp.Binding) { b.Addr = netip.PrefixFrom(b.Addr.Addr(), 24) },
 		func(b *dhcp.Binding) { b.Addr = netip.MustParsePrefix("0.0.0.1/32") },
