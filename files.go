@@ -3,6 +3,7 @@ package pxe
 import (
 	"context"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/netip"
 	"path"
@@ -21,8 +22,8 @@ import (
 
 // openTFTP opens what a TFTP client asks for.
 func (v *services) openTFTP(ctx context.Context, r *tftp.Request) (fs.File, error) {
-	b, name := v.bootOfName(r.Name, r.Remote.Addr())
-	return v.open(ctx, b, name)
+	t := v.transferOf(r)
+	return v.open(ctx, t.boot, t.name)
 }
 
 // bootKey is the context key of the boot that an HTTP request belongs to.
@@ -32,8 +33,11 @@ type bootKey struct{}
 // in its context.
 func (v *services) nameBoot(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		remote, _ := netip.ParseAddrPort(r.RemoteAddr)
-		b, rest := v.bootOfName(strings.TrimPrefix(r.URL.Path, "/"), remote.Addr())
+		var local netip.AddrPort
+		if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+			local, _ = netip.ParseAddrPort(addr.String())
+		}
+		b, rest := v.bootOfRequest(r.Context(), strings.TrimPrefix(r.URL.Path, "/"), remoteAddr(r), local.Addr(), true)
 		named := r.WithContext(context.WithValue(r.Context(), bootKey{}, b))
 		if cut := len(strings.TrimPrefix(r.URL.Path, "/")) - len(rest); cut > 0 {
 			// Nothing in "~ID/" needs escaping, so both forms lose the same.
@@ -55,6 +59,19 @@ func bootOf(ctx context.Context) *boot {
 
 func (v *services) openHTTP(ctx context.Context, name string) (fs.File, error) {
 	return v.open(ctx, bootOf(ctx), name)
+}
+
+// bootOfRequest is bootOfName for a file that is asked for, from an address of ours.
+// What this server does not know any more it looks up in the leases.
+func (v *services) bootOfRequest(ctx context.Context, name string, from, server netip.Addr, byHTTP bool) (*boot, string) {
+	b, rest := v.bootOfName(name, from)
+	if b == nil {
+		b = v.restore(ctx, from.Unmap(), server.Unmap(), rest != name || isConfig(rest))
+	}
+	if b != nil && b.restored() {
+		v.prepare(ctx, b, byHTTP)
+	}
+	return b, rest
 }
 
 // bootOfName splits "~ID/" off a name and returns the boot it names; a name

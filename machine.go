@@ -26,7 +26,9 @@ type Machine struct {
 	// with dashes; empty when it sent none.
 	UUID string
 	// Kind and Arch say which sort of client asked first: firmware by TFTP or
-	// HTTP, or an iPXE in the network card.
+	// HTTP, or an iPXE in the network card. Kind is dhcp.Plain, and Arch without
+	// a meaning, for a machine in a boot that was begun before this Server was
+	// started: then nothing is known of it but what its lease says.
 	Kind dhcp.Kind
 	Arch dhcp.Arch
 	// VendorClass and UserClass are DHCP options 60 and 77.
@@ -48,7 +50,8 @@ type Machine struct {
 
 // Booter decides what a machine boots. It is asked once per boot, and the
 // answer is kept until the machine begins another one; asked again only when it
-// returned an error. Boot is called concurrently for different machines.
+// returned an error, and, with another BootID, when a Server was started anew in the
+// middle of the boot. Boot is called concurrently for different machines.
 //
 // A nil menu means that there is nothing to boot from us; the machine still
 // gets its address, and is asked about again when it comes again. After an error

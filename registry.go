@@ -123,6 +123,11 @@ func newRegistry(max int) *registry {
 func (r *registry) begin(m Machine, opens bool, xid [4]byte, now time.Time) (*boot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.open(m, opens, xid, now)
+}
+
+// open is begin with r.mu held.
+func (r *registry) open(m Machine, opens bool, xid [4]byte, now time.Time) (*boot, bool) {
 	e := r.entry(m.HardwareAddr)
 	if e.boot != nil && (e.boot.continues(m, xid, now) || !opens) {
 		return e.boot, false
@@ -240,15 +245,22 @@ func (r *registry) forget(e *entry) {
 }
 
 // bound says that the machine holds the address now: it was given to it here.
-func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) { r.bind(hw, addr, true) }
+func (r *registry) bound(hw net.HardwareAddr, addr netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bind(hw, addr, true)
+}
 
 // heard says that a machine seems to hold an address that another server gave it.
 // It takes none away from a machine that was given it here.
-func (r *registry) heard(hw net.HardwareAddr, addr netip.Addr) { r.bind(hw, addr, false) }
-
-func (r *registry) bind(hw net.HardwareAddr, addr netip.Addr, given bool) {
+func (r *registry) heard(hw net.HardwareAddr, addr netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.bind(hw, addr, false)
+}
+
+// bind is bound, or heard if not given, with r.mu held.
+func (r *registry) bind(hw net.HardwareAddr, addr netip.Addr, given bool) {
 	if former := r.byAddr[addr]; !given && former != nil && former.given && string(former.hw) != string(hw) {
 		return
 	}

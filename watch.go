@@ -198,16 +198,23 @@ type transfer struct {
 }
 
 func (v *services) tftpStart(r *tftp.Request) {
-	b, name := v.bootOfName(r.Name, r.Remote.Addr())
+	b, name := v.bootOfRequest(context.Background(), r.Name, r.Remote.Addr(), r.Local, false)
 	t := transfer{b, b.stageOf(name), name}
 	v.transfers.Store(r, t) // until tftpDone, which comes once for each start
 	b.asked(t.stage)
 	v.emit(b.event(Event{Stage: t.stage, Name: name, Via: "tftp", Addr: r.Remote.Addr(), Size: -1}))
 }
 
-func (v *services) tftpDone(r *tftp.Request, result tftp.Result) {
-	started, _ := v.transfers.LoadAndDelete(r)
+// transferOf returns what tftpStart found out about a transfer that runs.
+func (v *services) transferOf(r *tftp.Request) transfer {
+	started, _ := v.transfers.Load(r)
 	t, _ := started.(transfer)
+	return t
+}
+
+func (v *services) tftpDone(r *tftp.Request, result tftp.Result) {
+	t := v.transferOf(r)
+	v.transfers.Delete(r)
 	v.fileDone(t.boot, Event{
 		Stage: t.stage, Name: t.name, Via: "tftp", Addr: r.Remote.Addr(),
 		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,

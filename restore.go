@@ -1,0 +1,145 @@
+package pxe
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/pxekit/pxe/dhcp"
+)
+
+// A server that was started anew has no registry, and a machine in the middle of its
+// boot asks it for the next file from an address that it was given before. The leases
+// say whose address it is; the rest is asked and written again. It is as good as it
+// was before, but for what only the firmware's DHCP messages tell.
+
+// restore opens a boot for the machine that has an address by a lease, nil if
+// nobody does. server is the address of ours that was asked.
+//
+// Not everybody with a lease who asks for a file is in a boot: booting says that
+// this one is, by what it asks for. So does the UUID of its lease, which only
+// firmware and boot loaders send.
+func (v *services) restore(ctx context.Context, addr, server netip.Addr, booting bool) *boot {
+	if v.server.Booter == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.server.bootTimeout())
+	defer cancel()
+	n, lease := v.leaseAt(ctx, addr)
+	if lease == nil {
+		return nil
+	}
+	binding, _ := lease.(dhcp.Binding) // another policy's may not know the UUID
+	if !booting && binding.UUID == "" {
+		return nil
+	}
+	if n.ServerAddr.IsValid() {
+		server = n.ServerAddr
+	} else if !server.IsValid() {
+		server = n.Addr.Addr()
+	}
+	if !server.IsValid() {
+		return nil
+	}
+	return v.registry.restore(Machine{
+		HardwareAddr: lease.HardwareAddr(), Addr: addr, UUID: binding.UUID,
+		Interface: n.Interface, ServerAddr: server,
+	}, time.Now())
+}
+
+// leaseAt finds the lease of an address, and its network.
+func (v *services) leaseAt(ctx context.Context, addr netip.Addr) (*Network, Lease) {
+	for i := range v.server.Networks {
+		n := &v.server.Networks[i]
+		finder, ok := n.Leases.(dhcp.LeaseFinder)
+		if !ok {
+			continue
+		}
+		lease, err := finder.LeaseAt(ctx, addr)
+		if err != nil {
+			v.logger().Warn("pxe: a machine goes on with its boot, and its lease cannot be looked up", "address", addr, "because", err)
+			continue
+		}
+		if lease == nil || len(lease.HardwareAddr()) == 0 || lease.Prefix().Addr() != addr {
+			continue
+		}
+		if end := lease.Expiry(); end.IsZero() || end.After(time.Now()) {
+			return n, lease
+		}
+	}
+	return nil, nil
+}
+
+// restore makes a machine known that has m.Addr by a lease, and returns its boot, a
+// new one if it is in none. It returns nil if an ACK since the start says otherwise:
+// that the machine has another address by now, or the address another machine.
+func (r *registry) restore(m Machine, now time.Time) *boot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, holder := r.byHW[string(m.HardwareAddr)], r.byAddr[m.Addr]
+	if known != nil && known.given && known.addr != m.Addr || holder != nil && !bytes.Equal(holder.hw, m.HardwareAddr) {
+		return nil
+	}
+	r.bind(m.HardwareAddr, m.Addr, true)
+	b, _ := r.open(m, false, [4]byte{}, now)
+	return b
+}
+
+// restored reports whether the boot was not opened by a message of its machine, but
+// found by a lease. Only those know no kind of client.
+func (b *boot) restored() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.machine.Kind == dhcp.Plain
+}
+
+// prepare decides what a restored boot boots, and writes it down for every boot
+// loader that the machine may have loaded: it asks for one of them, by its name.
+// Without HTTP they take what every one of them can read.
+func (v *services) prepare(ctx context.Context, b *boot, byHTTP bool) {
+	menu, err := v.decide(ctx, b, netip.Addr{})
+	if err != nil || menu == nil {
+		return
+	}
+	b.mu.Lock()
+	done, uuid, treatment := b.configs != nil, b.machine.UUID, b.treatment
+	b.mu.Unlock()
+	if done || menu.Program != nil {
+		return
+	}
+	for _, row := range v.server.loaderRows(treatment) {
+		b.remember(row.Names...)
+	}
+	// U-Boot asks for the names that pxelinux asks for, and sends no UUID unless it
+	// was told one.
+	text := dhcp.FamilyPXELinux
+	if uuid == "" {
+		text = dhcp.FamilyUBoot
+	}
+	for family, withHTTP := range map[dhcp.Family]bool{
+		dhcp.FamilyIPXE: byHTTP, // by TFTP only one asks that has no HTTP
+		dhcp.FamilyGRUB: true,   // it finds out by itself
+		text:            false,  // pxelinux.0 has none, and lpxelinux.0 does without
+	} {
+		if err := v.configure(b, family, withHTTP); err != nil {
+			// Most likely it is not the one that the machine has loaded.
+			v.logger().Debug("pxe: a boot that goes on after a restart", "machine", b.hw, "because", err)
+		}
+	}
+}
+
+// isConfig reports whether some boot loader looks for its configuration under this
+// name.
+func isConfig(name string) bool {
+	for _, family := range []dhcp.Family{dhcp.FamilyPXELinux, dhcp.FamilyIPXE, dhcp.FamilyGRUB, dhcp.FamilyUBoot} {
+		language, err := renderer(family)
+		if err != nil {
+			continue
+		}
+		if _, is := language.Probe(name); is {
+			return true
+		}
+	}
+	return false
+}
