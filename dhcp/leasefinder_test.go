@@ -111,3 +111,25 @@ func TestPoolsOfSeveralNetworksShareALeaseFile(t *testing.T) {
 	}
 	require.NoError(t, file.Close())
 }
+
+// Nor is an address given twice by two that may both give it out, as on two links
+// that were numbered alike by mistake.
+func TestPoolsThatOverlapInAStoreGiveNoAddressTwice(t *testing.T) {
+	store := new(MemoryStore)
+	overlap := func() *Pool {
+		return &Pool{First: netip.MustParseAddr("192.0.2.100"), Last: netip.MustParseAddr("192.0.2.101"), Store: store}
+	}
+	p, q := overlap(), overlap()
+	const contested = "192.0.2.100"
+	for _, pool := range []*Pool{p, q} { // both have read the store
+		require.Empty(t, findIn(t, pool, contested))
+	}
+	lease, err := p.Request(t.Context(), &Request{Packet: request(mac(1), selecting(contested))})
+	require.NoError(t, err)
+	require.Equal(t, contested, lease.Prefix().Addr().String())
+	_, err = q.Request(t.Context(), &Request{Packet: request(mac(2), selecting(contested))})
+	require.ErrorIs(t, err, ErrNAK)
+	lease, err = q.Discover(t.Context(), &Request{Packet: discover(mac(2))})
+	require.NoError(t, err)
+	require.Equal(t, "192.0.2.101", lease.Prefix().Addr().String())
+}

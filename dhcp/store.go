@@ -13,7 +13,10 @@ import (
 // fields. All methods are
 // called concurrently; hundreds of calls may wait in Claim at once, so that a
 // store can write them to disk together. Several servers may share a store: the
-// version decides who was first.
+// version decides who was first. So may several pools that have no address in
+// common: each heeds the bindings of its own addresses only. (If they have one in
+// common it is still given to one client only, and another that was offered it is
+// refused and starts over.)
 type Store interface {
 	// Load yields every binding once, in any order. It ends at an error.
 	Load(ctx context.Context) iter.Seq2[Binding, error]

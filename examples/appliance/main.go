@@ -1,6 +1,8 @@
 // Appliance is a complete boot server from flags: it gives the machines of a
 // network their addresses and boots SystemRescue on them, straight out of the
-// ISO. Run it with -h for its flags.
+// ISO. With -leases FILE the addresses survive its end, and machines that are in
+// the middle of their boot go on when it is started again. Run it with -h for its
+// flags.
 package main
 
 import (
@@ -72,7 +74,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer closeReport()
 
-	networks, err := o.newNetworks()
+	leases, closeLeases, err := o.openLeases(stderr)
+	if err != nil {
+		return err
+	}
+	defer closeLeases()
+	networks, err := o.newNetworks(leases)
 	if err != nil {
 		return err
 	}

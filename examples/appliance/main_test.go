@@ -51,7 +51,8 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		"-nfs without NFS":     {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is for -root nfs"}},
 		"NBD on a port":        {append(complete, "-root", "nbd", "-nbd", ":10810"), []string{"-nbd", "no port but 10809"}},
 		"live by HTTP":         {append(complete, "-live"), []string{"-live is for -root nfs and nbd"}},
-		"leases of later":      {append(complete, "-leases", "x"), []string{"-leases is not supported yet"}},
+		"leases of another":    {[]string{"-interface", "eth1", "-proxy", "-leases", "x"}, []string{"-leases keeps the addresses that are given out here"}},
+		"repair of nothing":    {append(complete, "-leases-repair"), []string{"-leases-repair is for a file"}},
 		"forgotten dash":       {append(complete, "router"), []string{`unexpected argument "router"`}},
 		"several at a time":    {append(complete, "-router", "x", "-root", "y"), []string{"-router", "-root"}},
 		"not a duration":       {append(complete, "-lease-time", "x"), []string{"-lease-time"}},
@@ -79,7 +80,7 @@ func TestNetworksAndReservations(t *testing.T) {
 		"-reserve", "02:00:00:00:00:01=192.0.2.10", "-reserve", "02:00:00:00:00:02=198.51.100.10", "-media", "rescue.iso",
 	}, io.Discard)
 	require.NoError(t, err)
-	networks, err := o.newNetworks()
+	networks, err := o.newNetworks(nil)
 	require.NoError(t, err)
 	require.Len(t, networks, 3)
 	require.NoError(t, (&pxe.Server{Networks: networks}).Validate())
@@ -95,14 +96,14 @@ func TestNetworksAndReservations(t *testing.T) {
 	require.Equal(t, dhcp.Proxy, o.networks[0].mode)
 
 	o.reservations = []reservation{{net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("203.0.113.9")}}
-	_, err = o.newNetworks()
+	_, err = o.newNetworks(nil)
 	require.ErrorContains(t, err, "203.0.113.9: the address is in none of the networks")
 }
 
 func TestHelpNamesEveryFlag(t *testing.T) {
 	var out bytes.Buffer
 	require.ErrorIs(t, run(context.Background(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)
-	for _, name := range strings.Fields("interface addr range proxy router dns network subnet reserve boot-once detect domain lease-time leases media loaders loader root nfs live params no-checksum events http tftp nbd") {
+	for _, name := range strings.Fields("interface addr range proxy router dns network subnet reserve boot-once detect domain lease-time leases leases-repair media loaders loader root nfs live params no-checksum events http tftp nbd") {
 		require.Contains(t, out.String(), "\n  -"+name)
 	}
 }

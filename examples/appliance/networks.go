@@ -140,8 +140,8 @@ func parseReservation(s string) (r reservation, err error) {
 }
 
 // newNetworks returns what the flags say, with each reservation in the network that
-// its address belongs to.
-func (o *options) newNetworks() ([]pxe.Network, error) {
+// its address belongs to. All of them keep their leases in the store; nil is memory.
+func (o *options) newNetworks(store dhcp.Store) ([]pxe.Network, error) {
 	networks := make([]pxe.Network, len(o.networks))
 	pools := make([]*dhcp.Pool, len(o.networks))
 	for i, n := range o.networks {
@@ -150,7 +150,7 @@ func (o *options) newNetworks() ([]pxe.Network, error) {
 			Routers: n.router, DNS: n.dns,
 		}
 		if n.mode == dhcp.Full {
-			pools[i] = &dhcp.Pool{First: n.first, Last: n.last, LeaseTime: o.leaseTime}
+			pools[i] = &dhcp.Pool{First: n.first, Last: n.last, LeaseTime: o.leaseTime, Store: store}
 			networks[i].Leases, networks[i].Domain = pools[i], o.domain
 		}
 	}

@@ -21,6 +21,8 @@ type options struct {
 	bootOnce     []net.HardwareAddr
 	domain       string
 	leaseTime    time.Duration
+	leases       string
+	leasesRepair bool
 	media        string
 	loaders      string
 	loader       string
@@ -51,20 +53,14 @@ answers.
 
 `
 
-// later are flags and values of features that are not there yet: they are
-// refused rather than ignored.
-func later(what string) error {
-	return fmt.Errorf("%s is not supported yet by this version", what)
-}
-
 // parse reads the command line. It returns flag.ErrHelp after -h, and all other
 // mistakes at once.
 func parse(args []string, output io.Writer) (*options, error) {
 	var (
-		o              options
-		single         network
-		proxy          bool
-		params, leases string
+		o      options
+		single network
+		proxy  bool
+		params string
 	)
 	flags := flag.NewFlagSet("appliance", flag.ContinueOnError)
 	flags.SetOutput(output)
@@ -125,7 +121,8 @@ func parse(args []string, output io.Writer) (*options, error) {
 	})
 	flags.StringVar(&o.domain, "domain", "", "domain `name` to announce")
 	flags.DurationVar(&o.leaseTime, "lease-time", time.Hour, "how long a lease lasts")
-	flags.StringVar(&leases, "leases", "", "`file` that leases survive in (not supported yet; empty: memory)")
+	flags.StringVar(&o.leases, "leases", "", "`file` that leases survive in when this program ends, or the system; its directory must exist (empty: they are in memory)")
+	flags.BoolVar(&o.leasesRepair, "leases-repair", false, "if the file of -leases is damaged keep what is whole, instead of refusing to start; the file as it was stays beside it, with .damaged added to its name")
 	flags.StringVar(&o.media, "media", "", "SystemRescue ISO or a directory with its files (`path`)")
 	flags.StringVar(&o.loaders, "loaders", "", "`directory` with more boot loaders, named as distributions name them; they come before the system's")
 	flags.StringVar(&o.loader, "loader", "auto", "boot loader `family` that every client gets: auto, pxelinux, ipxe, grub (with shim: Secure Boot), or stock (the medium's own loader and menu, for BIOS)")
@@ -167,9 +164,7 @@ func parse(args []string, output io.Writer) (*options, error) {
 	if o.loader == "stock" && len(o.params) > 0 {
 		check(errors.New("-params is for menus made here, and -loader stock boots the medium's own"))
 	}
-	if leases != "" {
-		check(later("-leases"))
-	}
+	check(o.checkLeases())
 	return &o, errors.Join(errs...)
 }
 
