@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pxekit/pxe/dhcp"
@@ -96,26 +97,27 @@ func (b *boot) restored() bool {
 
 // prepare decides what a restored boot boots, and writes it down for every boot
 // loader that the machine may have loaded: it asks for one of them, by its name.
-// Without HTTP they take what every one of them can read.
 func (v *services) prepare(ctx context.Context, b *boot, byHTTP bool) {
 	menu, err := v.decide(ctx, b, netip.Addr{})
 	if err != nil || menu == nil {
 		return
 	}
 	b.mu.Lock()
-	done, uuid, treatment := b.configs != nil, b.machine.UUID, b.treatment
+	done, treatment := b.configs != nil, b.treatment
 	b.mu.Unlock()
 	if done || menu.Program != nil {
 		return
 	}
+	// U-Boot asks for the names that pxelinux asks for, and nothing in its lease tells
+	// it from a machine with that: it is meant where there is none.
+	text := dhcp.FamilyUBoot
 	for _, row := range v.server.loaderRows(treatment) {
 		b.remember(row.Names...)
-	}
-	// U-Boot asks for the names that pxelinux asks for, and sends no UUID unless it
-	// was told one.
-	text := dhcp.FamilyPXELinux
-	if uuid == "" {
-		text = dhcp.FamilyUBoot
+		if row.Family == dhcp.FamilyPXELinux {
+			if _, is := v.firstOf(ctx, row.Names, treatment.Bases.TFTP != nil); is {
+				text = row.Family
+			}
+		}
 	}
 	for family, withHTTP := range map[dhcp.Family]bool{
 		dhcp.FamilyIPXE: byHTTP, // by TFTP only one asks that has no HTTP
@@ -129,9 +131,9 @@ func (v *services) prepare(ctx context.Context, b *boot, byHTTP bool) {
 	}
 }
 
-// isConfig reports whether some boot loader looks for its configuration under this
-// name.
-func isConfig(name string) bool {
+// ofBoot reports whether only a machine that boots asks for this name: a boot
+// loader, or the configuration that one looks for.
+func (v *services) ofBoot(name string) bool {
 	for _, family := range []dhcp.Family{dhcp.FamilyPXELinux, dhcp.FamilyIPXE, dhcp.FamilyGRUB, dhcp.FamilyUBoot} {
 		language, err := renderer(family)
 		if err != nil {
@@ -141,5 +143,7 @@ func isConfig(name string) bool {
 			return true
 		}
 	}
-	return false
+	return isModule(name) || slices.ContainsFunc(v.server.loaderRows(Treatment{}), func(row dhcp.LoaderRow) bool {
+		return slices.Contains(row.Names, name)
+	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
 )
@@ -87,28 +88,29 @@ func TestAMachineIsKnownByItsLeaseAndGetsItsOwnFiles(t *testing.T) {
 }
 
 func TestARestoredBootHasAConfigurationForEachLoader(t *testing.T) {
+	withPXELinux := asset.Memory{"lpxelinux.0": []byte("loader")}
 	for name, test := range map[string]struct {
-		binding func(*dhcp.Binding)
-		byHTTP  bool
-		want    string
+		files  FileSource
+		byHTTP bool
+		want   string
 	}{
-		"pxelinux.cfg/" + machineUUID:          {nil, false, "LABEL own"},
-		"dir/pxelinux.cfg/default":             {nil, false, "LABEL own"},
+		"pxelinux.cfg/" + machineUUID:          {withPXELinux, false, "LINUX tftp://192.0.2.1/kernel"},
+		"pxelinux.cfg/01-02-00-00-00-00-01":    {withPXELinux, false, "LINUX tftp://192.0.2.1/kernel"},
+		"dir/pxelinux.cfg/default":             {withPXELinux, false, "LINUX tftp://192.0.2.1/kernel"},
 		"boot.ipxe":                            {nil, true, "http://192.0.2.1/~"},
 		"/boot.ipxe":                           {nil, false, "tftp://192.0.2.1/"},
 		"~aaaaaaaaaaaaa/boot.ipxe":             {nil, true, "http://192.0.2.1/~"},
 		"grub/grub.cfg":                        {nil, false, "menuentry"},
 		"grub/grub.cfg-01-02-00-00-00-00-01":   {nil, false, "menuentry"},
-		"grub/http.cfg":                        {nil, true, "(http,192.0.2.1)"},
-		"pxelinux.cfg/01-02-00-00-00-00-01":    {func(b *dhcp.Binding) { b.UUID = "" }, false, "  LINUX "},
-		"pxelinux.cfg/default-arm-bcm283x-rpi": {func(b *dhcp.Binding) { b.UUID = "" }, false, "  LINUX "},
+		"~aaaaaaaaaaaaa/grub/http.cfg":         {nil, true, "(http,192.0.2.1)"},
+		"/pxelinux.cfg/01-02-00-00-00-00-01":   {nil, false, "  LINUX kernel"},
+		"pxelinux.cfg/default-arm-bcm283x-rpi": {nil, false, "  LINUX kernel"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := leased(1, "192.0.2.100")
-			if test.binding != nil {
-				test.binding(&b)
-			}
+			b.UUID = "" // QEMU's machines have none unless they are given one
 			v := restarting(t, b)
+			v.server.Files = test.files
 			_, config := v.askFor(t, strings.TrimPrefix(name, "/"), "192.0.2.100", test.byHTTP)
 			require.Contains(t, config, test.want)
 		})
@@ -152,6 +154,11 @@ func TestWhoNeverBootedIsNoBootForAFile(t *testing.T) {
 	require.Nil(t, got)
 	got, _ = v.askFor(t, "~aaaaaaaaaaaaa/phone.cfg", "192.0.2.100", true)
 	require.NotNil(t, got, "the name is one that a boot was given")
+	for _, name := range []string{"lpxelinux.0", "ldlinux.c32", "grubx64.efi"} {
+		v = restarting(t, b)
+		got, _ = v.askFor(t, name, "192.0.2.100", false)
+		require.Equal(t, StageLoader, got.stageOf(name))
+	}
 
 	v = restarting(t, leased(1, "192.0.2.100"))
 	v.server.Booter = nil

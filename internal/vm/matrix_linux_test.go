@@ -56,7 +56,7 @@ func TestMatrix(t *testing.T) {
 	for _, group := range []struct {
 		name  string
 		cases []arrangement
-	}{{"arm64", arm64Cases}, {"net", netCases}, {"disk", diskArrangements()}} {
+	}{{"arm64", arm64Cases}, {"net", slices.Concat(netCases, restartCases)}, {"disk", diskArrangements()}} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.cases {
 				expected++
