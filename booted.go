@@ -16,7 +16,9 @@ type BootWatcher interface {
 	// configuration has, or the program. The machine may start it at once, so
 	// Booted is called before anything else is done for this boot. Its error
 	// becomes an event. A machine that chose its local disk in a menu has booted
-	// nothing of ours.
+	// nothing of ours. A Server that is started anew in the middle of a boot knows
+	// nothing of the files before: unless all of them come again Booted is not called,
+	// and a mark of BootOnce boots the machine once more.
 	//
 	// It is called concurrently for different machines. The context ends at the
 	// Server's BootTimeout.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"path"
 	"slices"
 	"time"
 
@@ -110,19 +111,20 @@ func (v *services) prepare(ctx context.Context, b *boot, byHTTP bool) {
 	}
 	// U-Boot asks for the names that pxelinux asks for, and nothing in its lease tells
 	// it from a machine with that: it is meant where there is none.
-	text := dhcp.FamilyUBoot
+	text, byLPXELinux := dhcp.FamilyUBoot, false
 	for _, row := range v.server.loaderRows(treatment) {
 		b.remember(row.Names...)
-		if row.Family == dhcp.FamilyPXELinux {
-			if _, is := v.firstOf(ctx, row.Names, treatment.Bases.TFTP != nil); is {
-				text = row.Family
-			}
+		if row.Family != dhcp.FamilyPXELinux || text == row.Family {
+			continue
+		}
+		if name, is := v.firstOf(ctx, row.Names, treatment.Bases.TFTP != nil); is {
+			text, byLPXELinux = row.Family, path.Base(name) != "pxelinux.0"
 		}
 	}
 	for family, withHTTP := range map[dhcp.Family]bool{
 		dhcp.FamilyIPXE: byHTTP, // by TFTP only one asks that has no HTTP
 		dhcp.FamilyGRUB: true,   // it finds out by itself
-		text:            false,  // pxelinux.0 has none, and lpxelinux.0 does without
+		text:            byLPXELinux,
 	} {
 		if err := v.configure(b, family, withHTTP); err != nil {
 			// Most likely it is not the one that the machine has loaded.

@@ -88,13 +88,14 @@ func TestAMachineIsKnownByItsLeaseAndGetsItsOwnFiles(t *testing.T) {
 }
 
 func TestARestoredBootHasAConfigurationForEachLoader(t *testing.T) {
-	withPXELinux := asset.Memory{"lpxelinux.0": []byte("loader")}
+	withLPXELinux := asset.Memory{"lpxelinux.0": []byte("loader"), "pxelinux.0": []byte("loader")}
+	withPXELinux := asset.Memory{"pxelinux.0": []byte("loader")}
 	for name, test := range map[string]struct {
 		files  FileSource
 		byHTTP bool
 		want   string
 	}{
-		"pxelinux.cfg/" + machineUUID:          {withPXELinux, false, "LINUX tftp://192.0.2.1/kernel"},
+		"pxelinux.cfg/" + machineUUID:          {withLPXELinux, false, "LINUX http://192.0.2.1/~"},
 		"pxelinux.cfg/01-02-00-00-00-00-01":    {withPXELinux, false, "LINUX tftp://192.0.2.1/kernel"},
 		"dir/pxelinux.cfg/default":             {withPXELinux, false, "LINUX tftp://192.0.2.1/kernel"},
 		"boot.ipxe":                            {nil, true, "http://192.0.2.1/~"},
