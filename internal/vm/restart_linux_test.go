@@ -42,10 +42,11 @@ const kernelStarts = `"stage":"initrd","name":"[^"]*sysresccd\.img".*"done":true
 var restartCases = []arrangement{
 	{
 		name: "restart-bios", firmware: BIOS, missing: missingNFT,
-		what: "the server killed and started again four times: before loader, configuration, the initramfs's lease, and the root file system",
+		what: "the server killed and started again five times: before loader, configuration, kernel, the initramfs's lease, and the root file system",
 		boot: bootRestarted(BIOS, "pxelinux",
 			restartPoint{after: "the firmware's lease", hold: holdTFTP},
 			restartPoint{after: "the loader", hold: holdConfig},
+			restartPoint{after: "the configuration", hold: holdHTTP},
 			restartPoint{after: "the kernel's files", event: kernelStarts},
 			restartPoint{after: "the initramfs's lease", hold: holdHTTP}),
 	},
@@ -72,11 +73,13 @@ func bootRestarted(firmware Firmware, loader string, points ...restartPoint) fun
 			return startAppliance(t, ctx, appliance, s, "-leases", leases, "-loader", loader)
 		}
 		held := make([]*held, len(points))
-		for i, p := range points {
-			if p.hold != "" {
-				held[i] = hold(t, ctx, fmt.Sprintf("pxekit%d", i), p.hold)
+		// prepare is called while the machine is kept at the point before.
+		prepare := func(i int) {
+			if i < len(points) && points[i].hold != "" {
+				held[i] = hold(t, ctx, fmt.Sprintf("pxekit%d", i), points[i].hold)
 			}
 		}
+		prepare(0)
 		servers := []*Process{start()}
 		machine := s.boot(t, ctx, Machine{Firmware: firmware, NICs: []NIC{s.nic(1)}})
 		for i, p := range points {
@@ -90,6 +93,7 @@ func bootRestarted(firmware Firmware, loader string, points ...restartPoint) fun
 			wait(t, ctx, machine, reached)
 			server.Kill()
 			t.Logf("killed after %s", p.after)
+			prepare(i + 1)
 			servers = append(servers, start())
 			if held[i] != nil {
 				held[i].release(t, ctx)
