@@ -29,14 +29,14 @@ func (v *services) chooseLoader(ctx context.Context, b *boot, r *dhcp.Request) (
 		return v.script(b, r.Client)
 	}
 	rows, err := dhcp.LoadersFor(r.Client, v.server.loaderRows(treatment))
-	if err != nil {
-		return nil, err
-	}
 	if !slices.ContainsFunc(rows, func(row dhcp.LoaderRow) bool { return row.Family == family }) {
 		family = 0 // a machine for which there is none of that family gets another
 		if r.Client.Kind == dhcp.IPXE {
-			return v.script(b, r.Client)
+			return v.script(b, r.Client) // which every iPXE can run, whatever the processor
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	elsewhere := treatment.Bases.TFTP != nil
 	if r.Client.Kind == dhcp.HTTPBoot {

@@ -146,6 +146,23 @@ func TestAnUnknownArchitectureIsRefusedAloudWithItsNumber(t *testing.T) {
 	}
 }
 
+func TestAnIPXEOfAnyArchitectureRunsAScript(t *testing.T) {
+	for _, family := range []dhcp.Family{0, dhcp.FamilyIPXE, dhcp.FamilyPXELinux, dhcp.FamilyGRUB} {
+		var events recorder
+		srv := rescueServer(&events)
+		srv.Loader = family
+		srv.Classify = func(_ *dhcp.Request, c dhcp.Client) dhcp.Client {
+			c.Arch, c.HasArch = 4711, true
+			return c
+		}
+		on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+			boot, err := segment.Machine("02:00:00:00:00:01", pxetest.IPXEROM).Boot(t.Context())
+			require.NoError(t, err, family)
+			require.Contains(t, boot.Loader, "boot.ipxe")
+		})
+	}
+}
+
 func TestABootProgramIsGivenAsItIs(t *testing.T) {
 	var events recorder
 	srv := rescueServer(&events)
