@@ -11,7 +11,8 @@ import (
 // fetched what it was sent.
 type BootWatcher interface {
 	// Booted is called once per boot, when the kernel and every initrd of one
-	// entry of the menu have been delivered whole; where another computer serves
+	// entry of the menu have been delivered whole, at once or in pieces that follow
+	// one another; where another computer serves
 	// those (Treatment.Bases), or the menu is a Program, when the loader's
 	// configuration has, or the program. The machine may start it at once, so
 	// Booted is called before anything else is done for this boot. Its error
@@ -39,6 +40,35 @@ func (v *services) booted(b *boot, stage Stage, name string) {
 	if err := watcher.Booted(ctx, &machine); err != nil {
 		v.emit(b.event(Event{Stage: StageBooter, Done: true, Err: fmt.Errorf("telling the Booter that the machine has what it boots: %w", err)}))
 	}
+}
+
+// received reports whether with this transfer the machine has all of a file. Some
+// loaders fetch a kernel in pieces, or go on where a transfer broke off: what that one
+// sent counts when the next begins no later, and the last must have ended well.
+func (b *boot) received(e Event, first int64) bool {
+	if first < 0 {
+		return false // several ranges, or no file
+	}
+	end := first + e.Bytes
+	last := end >= e.Size && e.Err == nil && !e.Aborted
+	if first == 0 && last {
+		return true
+	}
+	switch e.Stage {
+	case StageKernel, StageInitrd, StageRoot: // as many as the menu names, at most
+	default:
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if first > b.begun[e.Name] {
+		return false
+	}
+	if b.begun == nil {
+		b.begun = make(map[string]int64)
+	}
+	b.begun[e.Name] = max(b.begun[e.Name], end)
+	return last
 }
 
 // has notes that a file was delivered, and reports whether with it the machine has,

@@ -85,8 +85,9 @@ type boot struct {
 	loaders  []string      // boot files offered, and what they may load
 	// treatment is what is different for this machine, since decided.
 	treatment Treatment
-	fetched   map[string]bool // what the menu names and was delivered whole
-	told      bool            // the Booter was told that the machine has what it boots
+	fetched   map[string]bool  // what the menu names and was delivered whole
+	begun     map[string]int64 // how much of it was delivered from its beginning on, if in pieces
+	told      bool             // the Booter was told that the machine has what it boots
 	configs   map[dhcp.Family]*bootcfg.Config
 }
 

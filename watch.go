@@ -218,7 +218,7 @@ func (v *services) tftpDone(r *tftp.Request, result tftp.Result) {
 	v.fileDone(t.boot, Event{
 		Stage: t.stage, Name: t.name, Via: "tftp", Addr: r.Remote.Addr(),
 		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,
-	})
+	}, 0)
 }
 
 func (v *services) tftpDropped(reason tftp.DropReason, from netip.AddrPort) {
@@ -244,13 +244,14 @@ func (v *services) httpDone(r *http.Request, name string, result rootfs.Result) 
 	v.fileDone(b, Event{
 		Stage: b.stageOf(name), Name: name, Via: schemeOf(r), Addr: remoteAddr(r),
 		Bytes: result.Bytes, Size: result.Size, Aborted: result.Aborted, Err: result.Err,
-	})
+	}, result.First)
 }
 
-// fileDone reports the end of a transfer and takes a whole file into account.
-func (v *services) fileDone(b *boot, e Event) {
+// fileDone reports the end of a transfer, which began with byte first of the file,
+// and takes a whole file into account.
+func (v *services) fileDone(b *boot, e Event, first int64) {
 	e.Done = true
-	if b != nil && e.Err == nil && !e.Aborted && e.Bytes >= e.Size {
+	if b != nil && b.received(e, first) {
 		b.delivered(e.Stage)
 		v.booted(b, e.Stage, e.Name)
 	}

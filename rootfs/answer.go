@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -161,6 +162,21 @@ func (a *answer) refuseBusy(err error) {
 	header.Set("Retry-After", busyRetryAfter())
 	a.refuse(http.StatusServiceUnavailable)
 	a.busy = err
+}
+
+// first is what Result.First says, when the headers are written.
+func (a *answer) first() int64 {
+	switch a.status {
+	case http.StatusOK:
+		return 0
+	case http.StatusPartialContent:
+		// http.ServeContent's; several ranges have theirs in the body.
+		text, _, _ := strings.Cut(strings.TrimPrefix(a.Header().Get("Content-Range"), "bytes "), "-")
+		if first, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return first
+		}
+	}
+	return -1
 }
 
 // progress reports to the trace, now and then.

@@ -141,7 +141,7 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		result = f.serve(a)
 	}
 	broken := result.Err != nil && a.status < 400 && !result.Aborted
-	result.Status, result.Bytes = a.status, a.bytes
+	result.Status, result.First, result.Bytes = a.status, a.first(), a.bytes
 	f.Trace.done(r, name, result)
 	if broken {
 		panic(http.ErrAbortHandler)

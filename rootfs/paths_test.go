@@ -198,7 +198,7 @@ func TestI005_ErrorsBecomeStatuses(t *testing.T) {
 			}
 			require.Equal(t, wait, r.Header.Get("Retry-After"))
 			result := <-seen.done
-			require.Equal(t, rootfs.Result{Status: test.status, Bytes: int64(len(text)), Err: test.err}, result)
+			require.Equal(t, rootfs.Result{Status: test.status, First: -1, Bytes: int64(len(text)), Err: test.err}, result)
 			require.Empty(t, seen.started)
 			require.Equal(t, []string{"file"}, seen.names)
 		})

@@ -31,6 +31,11 @@ type Result struct {
 	// full, may never have reached the client.
 	Bytes int64
 
+	// First is where in the file the body begins: 0 for all of it, else the first
+	// byte of the range. It is -1 if the body is no one piece of the file but the
+	// text of an error, or several ranges.
+	First int64
+
 	// Size is the size of the file, 0 if none was opened. A GET with status
 	// 200, no error and as many bytes has delivered the file.
 	Size int64
