@@ -87,6 +87,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.loader == "stock" {
+		warning, err := checkStockMedium(ctx, files, medium, system)
+		if err != nil {
+			return fmt.Errorf("-media %s: %w", o.media, err)
+		}
+		fmt.Fprint(stderr, warning)
+	}
 	server := &pxe.Server{
 		Networks: networks,
 		Files:    files,

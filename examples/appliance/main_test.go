@@ -18,6 +18,7 @@ import (
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/dhcp"
+	"github.com/pxekit/pxe/rootfs"
 )
 
 func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
@@ -26,37 +27,40 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"nothing":              {nil, []string{"-interface is missing", "-range is missing", "-media is missing"}},
-		"proxy and range":      {append(complete, "-proxy"), []string{"-proxy leaves addresses to another server: -range"}},
-		"network twice":        {append(complete, "-network", "iface=eth2,range=198.51.100.9-198.51.100.19"), []string{"use the one or the other"}},
-		"network of nothing":   {[]string{"-network", "eth1"}, []string{`"eth1" is no key=value`}},
-		"network, no range":    {[]string{"-network", "iface=eth1"}, []string{"-network iface=eth1: no range"}},
-		"network, odd key":     {[]string{"-network", "iface=eth1,colour=red"}, []string{`unknown key "colour"`, "router"}},
-		"network, odd mode":    {[]string{"-network", "iface=eth1,mode=half"}, []string{"mode=half: use full, proxy or bootserver"}},
-		"proxy with range":     {[]string{"-network", "iface=eth1,mode=proxy,range=192.0.2.9-192.0.2.19"}, []string{"another server gives out the addresses"}},
-		"key twice":            {[]string{"-network", "iface=eth1,iface=eth2"}, []string{"iface= stands there twice"}},
-		"subnet":               {append(complete, "-subnet", "198.51.100.1,range=198.51.100.9-198.51.100.19"), []string{"begin with the subnet, as 198.51.100.0/24"}},
-		"reservation":          {append(complete, "-reserve", "192.0.2.10"), []string{"-reserve", "02:00:00:00:00:01=192.0.2.10"}},
-		"boot once":            {append(complete, "-boot-once", "me"), []string{"-boot-once", "02:00:00:00:00:01"}},
-		"stock beside another": {[]string{"-network", "iface=eth1,mode=proxy", "-loader", "stock"}, []string{"-loader stock needs the addresses to come from here"}},
-		"stock with params":    {append(complete, "-loader", "stock", "-params", "x"), []string{"-params is for menus made here"}},
-		"range backwards":      {append(complete, "-range", "192.0.2.9-192.0.2.1"), []string{"-range", "192.0.2.100-192.0.2.199"}},
-		"range of IPv6":        {append(complete, "-range", "2001:db8::1-2001:db8::9"), []string{"-range"}},
-		"address":              {append(complete, "-addr", "192.0.2.1"), []string{"-addr", "192.0.2.1/24"}},
-		"router":               {append(complete, "-router", "gateway"), []string{"-router", `"gateway" is no IPv4 address`}},
-		"one of two DNS":       {append(complete, "-dns", "192.0.2.1,x"), []string{"-dns", `"x"`}},
-		"unknown loader":       {append(complete, "-loader", "lilo"), []string{"use auto, pxelinux, ipxe, grub or stock"}},
-		"unknown root":         {append(complete, "-root", "smb"), []string{"use http, nbd, nfs or tftp"}},
-		"NFS without -nfs":     {append(complete, "-root", "nfs"), []string{"-nfs is missing", "-nfs 192.0.2.9:/srv/rescue"}},
-		"-nfs without NFS":     {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is for -root nfs"}},
-		"NBD on a port":        {append(complete, "-root", "nbd", "-nbd", ":10810"), []string{"-nbd", "no port but 10809"}},
-		"live by HTTP":         {append(complete, "-live"), []string{"-live is for -root nfs and nbd"}},
-		"leases of another":    {[]string{"-interface", "eth1", "-proxy", "-leases", "x"}, []string{"-leases keeps the addresses that are given out here"}},
-		"repair of nothing":    {append(complete, "-leases-repair"), []string{"-leases-repair is for a file"}},
-		"forgotten dash":       {append(complete, "router"), []string{`unexpected argument "router"`}},
-		"several at a time":    {append(complete, "-router", "x", "-root", "y"), []string{"-router", "-root"}},
-		"not a duration":       {append(complete, "-lease-time", "x"), []string{"-lease-time"}},
-		"unknown flag":         {append(complete, "-sauce"), []string{"-sauce"}},
+		"nothing":            {nil, []string{"-interface is missing", "-range is missing", "-media is missing"}},
+		"proxy and range":    {append(complete, "-proxy"), []string{"-proxy leaves addresses to another server: -range"}},
+		"network twice":      {append(complete, "-network", "iface=eth2,range=198.51.100.9-198.51.100.19"), []string{"use the one or the other"}},
+		"network of nothing": {[]string{"-network", "eth1"}, []string{`"eth1" is no key=value`}},
+		"network, no range":  {[]string{"-network", "iface=eth1"}, []string{"-network iface=eth1: no range"}},
+		"network, odd key":   {[]string{"-network", "iface=eth1,colour=red"}, []string{`unknown key "colour"`, "router"}},
+		"network, odd mode":  {[]string{"-network", "iface=eth1,mode=half"}, []string{"mode=half: use full, proxy or bootserver"}},
+		"proxy with range":   {[]string{"-network", "iface=eth1,mode=proxy,range=192.0.2.9-192.0.2.19"}, []string{"another server gives out the addresses"}},
+		"key twice":          {[]string{"-network", "iface=eth1,iface=eth2"}, []string{"iface= stands there twice"}},
+		"subnet":             {append(complete, "-subnet", "198.51.100.1,range=198.51.100.9-198.51.100.19"), []string{"begin with the subnet, as 198.51.100.0/24"}},
+		"reservation":        {append(complete, "-reserve", "192.0.2.10"), []string{"-reserve", "02:00:00:00:00:01=192.0.2.10"}},
+		"boot once":          {append(complete, "-boot-once", "me"), []string{"-boot-once", "02:00:00:00:00:01"}},
+		"stock by NFS":       {append(complete, "-loader", "stock", "-root", "nfs", "-nfs", "192.0.2.9:/x"), []string{"-root, -nfs and -live are for menus made here"}},
+		"stock, live":        {append(complete, "-loader", "stock", "-root", "nbd", "-live"), []string{"-root, -nfs and -live are for menus made here"}},
+		"stock, HTTP port":   {append(complete, "-loader", "stock", "-http", ":8080"), []string{"-http", "no port but 80"}},
+		"stock, NBD port":    {append(complete, "-loader", "stock", "-nbd", ":10810"), []string{"-nbd", "no port but 10809"}},
+		"stock with params":  {append(complete, "-loader", "stock", "-params", "x"), []string{"-params is for menus made here"}},
+		"range backwards":    {append(complete, "-range", "192.0.2.9-192.0.2.1"), []string{"-range", "192.0.2.100-192.0.2.199"}},
+		"range of IPv6":      {append(complete, "-range", "2001:db8::1-2001:db8::9"), []string{"-range"}},
+		"address":            {append(complete, "-addr", "192.0.2.1"), []string{"-addr", "192.0.2.1/24"}},
+		"router":             {append(complete, "-router", "gateway"), []string{"-router", `"gateway" is no IPv4 address`}},
+		"one of two DNS":     {append(complete, "-dns", "192.0.2.1,x"), []string{"-dns", `"x"`}},
+		"unknown loader":     {append(complete, "-loader", "lilo"), []string{"use auto, pxelinux, ipxe, grub or stock"}},
+		"unknown root":       {append(complete, "-root", "smb"), []string{"use http, nbd, nfs or tftp"}},
+		"NFS without -nfs":   {append(complete, "-root", "nfs"), []string{"-nfs is missing", "-nfs 192.0.2.9:/srv/rescue"}},
+		"-nfs without NFS":   {append(complete, "-nfs", "192.0.2.9:/x"), []string{"-nfs is for -root nfs"}},
+		"NBD on a port":      {append(complete, "-root", "nbd", "-nbd", ":10810"), []string{"-nbd", "no port but 10809"}},
+		"live by HTTP":       {append(complete, "-live"), []string{"-live is for -root nfs and nbd"}},
+		"leases of another":  {[]string{"-interface", "eth1", "-proxy", "-leases", "x"}, []string{"-leases keeps the addresses that are given out here"}},
+		"repair of nothing":  {append(complete, "-leases-repair"), []string{"-leases-repair is for a file"}},
+		"forgotten dash":     {append(complete, "router"), []string{`unexpected argument "router"`}},
+		"several at a time":  {append(complete, "-router", "x", "-root", "y"), []string{"-router", "-root"}},
+		"not a duration":     {append(complete, "-lease-time", "x"), []string{"-lease-time"}},
+		"unknown flag":       {append(complete, "-sauce"), []string{"-sauce"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +136,25 @@ func TestAMediumWithoutMicrocodeBoots(t *testing.T) {
 	require.ErrorContains(t, err, "it has no sysresccd/x86_64/airootfs.sha512")
 	_, err = checkMedium(t.Context(), files, pxe.SystemRescue{}, "http")
 	require.NoError(t, err, "nobody asks for the checksum")
+}
+
+func TestTheStockMenuComesWithNBDAndIsLookedForBeforeAnyMachineDoes(t *testing.T) {
+	o, err := parse([]string{"-network", "iface=eth1,mode=proxy", "-media", "rescue.iso", "-loader", "stock"}, io.Discard)
+	require.NoError(t, err, "also beside another server")
+	root, err := o.newRoot(&asset.ISO{})
+	require.NoError(t, err)
+	require.IsType(t, &rootfs.NBD{}, root)
+
+	files := asset.Memory{"sysresccd/boot/syslinux/lpxelinux.0": []byte("x"), "sysresccd/boot/syslinux/sysresccd.cfg": []byte("x")}
+	warning, err := checkStockMedium(t.Context(), files, &asset.ISO{}, pxe.SystemRescue{})
+	require.NoError(t, err)
+	require.Empty(t, warning)
+	warning, err = checkStockMedium(t.Context(), files, files, pxe.SystemRescue{})
+	require.NoError(t, err)
+	require.Regexp(t, "^warning: .* begins with NBD.*\n$", warning)
+	delete(files, "sysresccd/boot/syslinux/sysresccd.cfg")
+	_, err = checkStockMedium(t.Context(), files, files, pxe.SystemRescue{})
+	require.ErrorContains(t, err, "sysresccd/boot/syslinux/sysresccd.cfg")
 }
 
 func TestLoadersOfTheDirectoryComeBeforeAllOthers(t *testing.T) {

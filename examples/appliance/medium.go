@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/pxekit/pxe"
@@ -77,6 +78,25 @@ func checkMedium(ctx context.Context, files asset.FileSource, system pxe.SystemR
 		}
 	}
 	return initrds, nil
+}
+
+// checkStockMedium finds out whether the medium has the boot loader and the menu that
+// machines are sent to with -loader stock. The warning, if there is one, is a line.
+func checkStockMedium(ctx context.Context, files, medium asset.FileSource, system pxe.SystemRescue) (warning string, err error) {
+	menu, err := bootcfg.SystemRescue(system).StockMenu()
+	if err != nil {
+		return "", err
+	}
+	config := path.Join(strings.TrimPrefix(menu.Program.PathPrefix, "/"), menu.Program.ConfigFile)
+	for _, name := range []string{menu.Program.File, config} {
+		if err := exists(ctx, files, name); err != nil {
+			return "", fmt.Errorf("-loader stock is for media that bring a boot loader and a menu for BIOS machines: %w", err)
+		}
+	}
+	if _, ok := medium.(*asset.ISO); !ok {
+		warning = "warning: the medium's own menu begins with NBD, which serves the ISO image, and -media is a directory: choose HTTP in the menu, or give the ISO\n"
+	}
+	return warning, nil
 }
 
 func exists(ctx context.Context, files asset.FileSource, name string) error {

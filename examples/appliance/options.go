@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -158,11 +157,8 @@ func parse(args []string, output io.Writer) (*options, error) {
 		check(fmt.Errorf("-loader %q: use auto, pxelinux, ipxe, grub or stock", o.loader))
 	}
 	check(o.checkRoot())
-	if o.loader == "stock" && slices.ContainsFunc(o.networks, func(n network) bool { return n.mode != dhcp.Full }) {
-		check(errors.New("-loader stock needs the addresses to come from here: the medium's own menu takes the server from the lease"))
-	}
-	if o.loader == "stock" && len(o.params) > 0 {
-		check(errors.New("-params is for menus made here, and -loader stock boots the medium's own"))
+	if o.loader == "stock" {
+		check(o.checkStock())
 	}
 	check(o.checkLeases())
 	return &o, errors.Join(errs...)
@@ -199,13 +195,28 @@ func (o *options) checkRoot() error {
 	if o.root != "nfs" && o.nfs != "" {
 		return fmt.Errorf("-nfs is for -root nfs, and the root file system comes by %s", o.root)
 	}
-	if _, port, err := net.SplitHostPort(o.nbd); o.root == "nbd" && (err != nil || port != "10809") {
+	if _, port, err := net.SplitHostPort(o.nbd); (o.root == "nbd" || o.loader == "stock") && (err != nil || port != "10809") {
 		return fmt.Errorf("-nbd %q: SystemRescue knows no port but 10809; choose the address only, as -nbd 192.0.2.1:10809", o.nbd)
 	}
 	if o.live && o.root != "nfs" && o.root != "nbd" {
 		return fmt.Errorf("-live is for -root nfs and nbd: what comes by %s is always copied to memory", o.root)
 	}
 	return nil
+}
+
+// checkStock finds flags that the medium's own menu would not heed, or not work with.
+func (o *options) checkStock() error {
+	var errs []error
+	if len(o.params) > 0 {
+		errs = append(errs, errors.New("-params is for menus made here, and -loader stock boots the medium's own"))
+	}
+	if o.root == "nfs" || o.root == "tftp" || o.live {
+		errs = append(errs, errors.New("-root, -nfs and -live are for menus made here: with -loader stock the medium's own chooses, and is served by HTTP and NBD"))
+	}
+	if _, port, err := net.SplitHostPort(o.http); err != nil || port != "80" {
+		errs = append(errs, fmt.Errorf("-http %q: the menu of -loader stock knows no port but 80; choose the address only, as -http 192.0.2.1:80", o.http))
+	}
+	return errors.Join(errs...)
 }
 
 // parseHost reads an address with its prefix.

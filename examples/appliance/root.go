@@ -19,6 +19,10 @@ const nfsCheckTime = 20 * time.Second
 
 // newRoot returns the way to the root file system that the flags ask for.
 func (o *options) newRoot(medium asset.FileSource) (pxe.RootFSTransport, error) {
+	if iso, ok := medium.(*asset.ISO); ok && o.loader == "stock" {
+		// Its menu offers NBD, and HTTP below "/", which is served in any case.
+		return &rootfs.NBD{Exports: pxe.ISOExports(iso)}, nil
+	}
 	switch o.root {
 	case "tftp":
 		return rootfs.TFTP{}, nil
