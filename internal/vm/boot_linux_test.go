@@ -58,7 +58,10 @@ func startAppliance(t *testing.T, ctx context.Context, binary string, s *segment
 	t.Helper()
 	all := []string{
 		"-interface", s.Interface(), "-addr", s.Addr().String(),
-		"-media", s.medium.ISO, "-params", "console=ttyS0 quiet", "-events", "-",
+		"-media", s.medium.ISO, "-events", "-",
+	}
+	if !slices.Contains(flags, "stock") { // whose menu has them
+		all = append(all, "-params", "console=ttyS0 quiet")
 	}
 	if !slices.Contains(flags, "-proxy") {
 		all = append(all, "-range", "192.0.2.100-192.0.2.199")
@@ -134,7 +137,9 @@ func delivered(t *testing.T, events []event) map[string][]event {
 		if !e.Done || e.Aborted || e.Error != "" || e.Bytes == 0 {
 			continue // asked for in vain, or for the size
 		}
-		require.Equal(t, e.Size, e.Bytes, "%+v", e)
+		if e.Via != "nbd" { // of a disk a machine reads what it needs
+			require.Equal(t, e.Size, e.Bytes, "%+v", e)
+		}
 		if !slices.ContainsFunc(got[e.Stage], func(f event) bool { return f.Name == e.Name }) {
 			got[e.Stage] = append(got[e.Stage], e)
 		}

@@ -108,9 +108,13 @@ func (c matrixCase) boot(t *testing.T, appliance string, proxy bool) bootRow {
 		see(t, ctx, machine, said)
 	}
 	address := see(t, ctx, machine, `PXEKIT ip (\S+)`)[1]
-	see(t, ctx, machine, `PXEKIT checksum ok`)
 	cmdline := see(t, ctx, machine, `PXEKIT cmdline (.*)`)[1]
-	require.Contains(t, cmdline, "archiso_http_srv=http://192.0.2.1/~")
+	if c.stock != "" {
+		checkStockCommandLine(t, c.stock, address, cmdline)
+	} else {
+		see(t, ctx, machine, `PXEKIT checksum ok`)
+		require.Contains(t, cmdline, "archiso_http_srv=http://192.0.2.1/~")
+	}
 	require.NotContains(t, cmdline, otherServer.String()+"/")
 	see(t, ctx, machine, `PXEKIT root-mounted squashfs`)
 	checked, content, err := machine.Console.WaitFor(ctx, `PXEKIT root-content ok (\S+)`)
@@ -129,7 +133,7 @@ func (c matrixCase) boot(t *testing.T, appliance string, proxy bool) bootRow {
 	if proxy {
 		c.checkProxy(t, address, watch, events)
 	} else {
-		checkFull(t, address, watch, events)
+		c.checkFull(t, address, watch, events)
 	}
 	checkTimeline(t, c.stages(proxy), events)
 	loaders := c.checkFiles(t, s.medium, events)
@@ -165,6 +169,11 @@ func (c matrixCase) stages(proxy bool) []string {
 	}
 	if len(c.loaders) > 0 {
 		stages = append(stages, stageLoader)
+	}
+	if c.stock == "nbd" {
+		return append(stages, stageRoot)
+	} else if c.stock != "" {
+		return stages
 	}
 	return append(stages, stageConfig, stageKernel, stageInitrd, stageLease, stageRoot, stageSystem)
 }
@@ -222,6 +231,9 @@ func (c matrixCase) serve(t *testing.T, ctx context.Context, appliance string, s
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(more, c.grubName), content, 0o600))
 	}
+	if c.stock == "http" {
+		writeStockDefault(t, more)
+	}
 	if c.library == nil {
 		flags := append(slices.Clone(c.flags), "-loaders", more)
 		if proxy {
@@ -267,9 +279,11 @@ func (c matrixCase) serve(t *testing.T, ctx context.Context, appliance string, s
 }
 
 // checkFull wants every lease to be ours, and one address in the whole boot.
-func checkFull(t *testing.T, address string, watch *dhcpWatch, events []event) {
+func (c matrixCase) checkFull(t *testing.T, address string, watch *dhcpWatch, events []event) {
 	t.Helper()
-	checkLeases(t, address, events)
+	if c.stock == "" { // whose system asks for no lease
+		checkLeases(t, address, events)
+	}
 	ours, others := watch.by(netip.MustParseAddr("192.0.2.1"))
 	require.NotEmpty(t, ours)
 	require.Empty(t, others)
@@ -310,6 +324,10 @@ func (c matrixCase) checkFiles(t *testing.T, medium *Medium, events []event) str
 	t.Helper()
 	got := delivered(t, events)
 	require.Equal(t, c.loaders, names(got[stageLoader]))
+	if c.stock != "" {
+		checkStockFiles(t, c.stock, medium, events)
+		return loadersVia(got[stageLoader])
+	}
 	require.NotEmpty(t, got[stageConfig])
 	require.Regexp(t, "^"+c.config+"$", got[stageConfig][0].Name)
 	require.ElementsMatch(t, kernelFiles, names(got[stageKernel]))
@@ -321,9 +339,14 @@ func (c matrixCase) checkFiles(t *testing.T, medium *Medium, events []event) str
 	for _, e := range got[stageRoot] {
 		require.True(t, e.Name != rootFiles[0] || e.Bytes == medium.Root, "%+v", e)
 	}
-	var loaders []string
-	for _, e := range got[stageLoader] {
-		loaders = append(loaders, e.Name+" ("+e.Via+")")
+	return loadersVia(got[stageLoader])
+}
+
+// loadersVia says which boot loaders came, and how.
+func loadersVia(loaders []event) string {
+	var said []string
+	for _, e := range loaders {
+		said = append(said, e.Name+" ("+e.Via+")")
 	}
-	return strings.Join(loaders, ", ")
+	return strings.Join(said, ", ")
 }

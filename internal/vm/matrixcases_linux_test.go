@@ -36,6 +36,9 @@ type matrixCase struct {
 	says []string
 	// httpOnly blocks TFTP.
 	httpOnly bool
+	// stock, if set, says that the medium's own menu boots the machine, and how its
+	// default entry reaches the root file system: "nbd" as on the medium, or "http".
+	stock string
 	// fullOnly is for chains that are tried with our own addresses only.
 	fullOnly bool
 }
@@ -49,6 +52,14 @@ var matrix = []matrixCase{
 		name: "bios-lpxelinux", firmware: BIOS, flags: []string{"-loader", "pxelinux"},
 		loaders: []string{"lpxelinux.0", "ldlinux.c32"},
 		config:  `pxelinux\.cfg/01-02-00-00-00-00-01`, kernelVia: "http",
+	},
+	{
+		name: "bios-stock-nbd", firmware: BIOS, flags: []string{"-loader", "stock"}, stock: "nbd",
+		loaders: stockLoaders, kernelVia: "tftp",
+	},
+	{
+		name: "bios-stock-http", firmware: BIOS, flags: []string{"-loader", "stock"}, stock: "http", fullOnly: true,
+		loaders: stockLoaders, kernelVia: "tftp",
 	},
 	{
 		// QEMU's ROM is an iPXE, which is taken for the plain ROM of a network card

@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -45,7 +47,7 @@ func BuildMedium(ctx context.Context, cache string) (*Medium, error) {
 
 // BuildMediumFor returns the medium for a kernel, in the cache directory cache ("":
 // the user's own), and makes it there first if there is none yet for the packages
-// there are now and the guest's scripts of today. That takes a few seconds. Several
+// there are now and the guest's scripts and the menu of today. That takes a few seconds. Several
 // processes may do it at the same time.
 func BuildMediumFor(ctx context.Context, cache string, kernel Kernel) (*Medium, error) {
 	in, err := findIngredients(kernel)
@@ -56,8 +58,16 @@ func BuildMediumFor(ctx context.Context, cache string, kernel Kernel) (*Medium, 
 	if err != nil {
 		return nil, err
 	}
-	scripts := sha256.Sum256(bytes.Join([][]byte{guestInit, guestRootInit, guestLiveInit, guestUDHCPC}, nil))
-	dir, err := cached(cache, fmt.Sprintf("medium-%s-%x", key, scripts[:8]), func(work, done string) error {
+	menu, err := stockMenuFiles()
+	if err != nil {
+		return nil, err
+	}
+	texts := [][]byte{guestInit, guestRootInit, guestLiveInit, guestUDHCPC}
+	for _, name := range slices.Sorted(maps.Keys(menu)) {
+		texts = append(texts, []byte(name), menu[name])
+	}
+	recipe := sha256.Sum256(bytes.Join(texts, nil))
+	dir, err := cached(cache, fmt.Sprintf("medium-%s-%x", key, recipe[:8]), func(work, done string) error {
 		return buildMedium(ctx, in, work, done)
 	})
 	if err != nil {
@@ -99,8 +109,17 @@ func writeMediumTree(ctx context.Context, iso *tree, root string, in *ingredient
 		iso.made(boot+"amd_ucode.img", func(w io.Writer) error { return writeMicrocode(w, "AuthenticAMD") })
 		iso.copy("isolinux/ldlinux.c32", syslinuxDir+"/ldlinux.c32")
 	}
-	for _, loader := range in.loaders {
+	for _, loader := range in.loaders { // of x86 only
 		iso.copy(boot+"syslinux/"+filepath.Base(loader), loader)
+	}
+	if in.arch == "x86_64" {
+		menu, err := stockMenuFiles()
+		if err != nil {
+			return err
+		}
+		for name, text := range menu {
+			iso.file(boot+"syslinux/"+name, 0o644, text)
+		}
 	}
 	iso.file(BaseDir+"/VERSION", 0o644, []byte(mediumVersion+"\n"))
 	iso.file("sysrescue.d/100-defaults.yaml", 0o644, []byte("---\nglobal:\n    copytoram: false\n"))

@@ -131,6 +131,7 @@ func TestBuildMedium(t *testing.T) {
 	for _, name := range []string{
 		"boot/x86_64/vmlinuz", "boot/x86_64/sysresccd.img", "boot/intel_ucode.img", "boot/amd_ucode.img",
 		"x86_64/airootfs.sfs", "x86_64/airootfs.sha512", "VERSION", "boot/syslinux/lpxelinux.0", "boot/syslinux/ldlinux.c32",
+		"boot/syslinux/whichsys.c32", "boot/syslinux/vesamenu.c32", "boot/syslinux/sysresccd.cfg", "boot/syslinux/sysresccd_pxe.cfg",
 	} {
 		require.Contains(t, string(out), "'/sysresccd/"+name+"'")
 	}
