@@ -2,12 +2,16 @@ package pxe
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pxekit/pxe/dhcp"
 )
 
 // Stage is a step of a boot, in the order in which a machine takes them.
@@ -60,6 +64,10 @@ type Event struct {
 	Name string
 	// Via is the service: "dhcp", "tftp", "http", "https" or "nbd".
 	Via string
+	// Style is how PXE firmware was told of its boot file in an offer or ACK, by the
+	// quirks that apply to it or as Treatment says; zero in other events, and where
+	// the machine was told of none.
+	Style dhcp.Style
 	// Bytes is how much of a file was sent, Size how much there is; Size is -1
 	// when not known, both are 0 where no file is meant. By NBD machines read
 	// what they need, as often as they like, so Bytes may be less or more.
@@ -78,7 +86,8 @@ type Event struct {
 	Drop string
 }
 
-// String is one line without a line break, for logs.
+// String is one line without a line break, for logs. A file that is not there is
+// not-found in it rather than an error.
 func (e Event) String() string {
 	var b strings.Builder
 	b.WriteString(e.Time.Format("15:04:05.000"))
@@ -95,9 +104,12 @@ func (e Event) String() string {
 	if e.Addr.IsValid() {
 		fmt.Fprintf(&b, " addr=%s", e.Addr)
 	}
+	if e.Style != 0 {
+		fmt.Fprintf(&b, " style=%s", e.Style)
+	}
 	if e.Via != "" && e.Via != "dhcp" {
 		fmt.Fprintf(&b, " via=%s", e.Via)
-		if e.Done {
+		if e.Done || e.Bytes > 0 {
 			fmt.Fprintf(&b, " bytes=%d", e.Bytes)
 		}
 		if e.Size >= 0 {
@@ -114,7 +126,11 @@ func (e Event) String() string {
 		b.WriteString(" done")
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, " error=%q", e.Err.Error())
+		key := "error"
+		if e.Via != "" && errors.Is(e.Err, fs.ErrNotExist) {
+			key = "not-found"
+		}
+		fmt.Fprintf(&b, " %s=%q", key, e.Err.Error())
 	}
 	return b.String()
 }
@@ -131,7 +147,7 @@ func quoted(s string) string {
 }
 
 // MarshalJSON writes the event as one flat object with the keys time, boot,
-// machine, addr, stage, name, via, bytes, size, done, aborted, error and drop;
+// machine, addr, stage, name, via, style, bytes, size, done, aborted, error and drop;
 // empty ones are left out.
 func (e Event) MarshalJSON() ([]byte, error) {
 	flat := struct {
@@ -142,6 +158,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Stage   Stage     `json:"stage"`
 		Name    string    `json:"name,omitempty"`
 		Via     string    `json:"via,omitempty"`
+		Style   string    `json:"style,omitempty"`
 		Bytes   int64     `json:"bytes,omitempty"`
 		Size    int64     `json:"size,omitempty"`
 		Done    bool      `json:"done,omitempty"`
@@ -154,6 +171,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	}
 	if e.Addr.IsValid() {
 		flat.Addr = e.Addr.String()
+	}
+	if e.Style != 0 {
+		flat.Style = e.Style.String()
 	}
 	if e.Err != nil {
 		flat.Error = e.Err.Error()

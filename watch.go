@@ -148,7 +148,7 @@ func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delive
 			v.logger().Warn("pxe: clients without an address are answered by broadcast", "because", d.Err)
 		})
 	}
-	e := Event{Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr(), Addr: r.YourAddr, Done: true}
+	e := Event{Name: r.Client.Kind.String(), Via: "dhcp", Machine: r.HardwareAddr(), Addr: r.YourAddr, Style: told(r, reply), Done: true}
 	switch reply.MessageType() {
 	case dhcpv4.MessageTypeOffer:
 		e.Stage = StageOffer
@@ -170,6 +170,15 @@ func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delive
 		}
 	}
 	v.emit(b.event(e))
+}
+
+// told returns how firmware was told of its boot file, zero if it was told of none.
+func told(r *dhcp.Request, reply *dhcpv4.DHCPv4) dhcp.Style {
+	hasFile := reply.BootFileName != "" || reply.Options.Has(dhcpv4.OptionBootfileName)
+	if r.Client.Kind != dhcp.PXE || r.Network.Mode == dhcp.Full && !hasFile {
+		return 0 // beside another server nobody is answered who is told of none
+	}
+	return r.Client.Style
 }
 
 // rootElsewhere reports whether another computer serves the root file system.
