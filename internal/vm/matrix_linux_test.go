@@ -95,7 +95,11 @@ func (c matrixCase) boot(t *testing.T, appliance string, proxy bool) bootRow {
 	s := newSegment(t, ctx)
 	watch := watchDHCP(t, s)
 	if proxy {
-		startDnsmasq(t, ctx, s, c.nextServer)
+		var options []string
+		if c.nextServer {
+			options = []string{"--dhcp-option=option:server-ip-address," + s.Addr().Addr().String()}
+		}
+		startDnsmasq(t, ctx, s, options)
 	}
 	tftpPackets := func() string { return "0" }
 	if c.httpOnly {
@@ -178,14 +182,10 @@ func (c matrixCase) stages(proxy bool) []string {
 	return append(stages, stageConfig, stageKernel, stageInitrd, stageLease, stageRoot, stageSystem)
 }
 
-// startDnsmasq starts the DHCP server that gives the addresses, and may name ours as
-// the next server.
-func startDnsmasq(t *testing.T, ctx context.Context, s *segment, nextServer bool) {
+// startDnsmasq starts the DHCP server that gives the addresses, with these options
+// beyond them.
+func startDnsmasq(t *testing.T, ctx context.Context, s *segment, options []string) {
 	t.Helper()
-	var options []string
-	if nextServer {
-		options = []string{"--dhcp-option=option:server-ip-address," + s.Addr().Addr().String()}
-	}
 	other, err := Dnsmasq{Network: s.Network, Addr: otherServer, First: otherFirst, Last: otherLast, Options: options}.Start(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -194,6 +194,16 @@ func startDnsmasq(t *testing.T, ctx context.Context, s *segment, nextServer bool
 			t.Logf("dnsmasq:\n%s", other.Stderr)
 		}
 	})
+}
+
+// read builds the image and returns its content.
+func (g GRUBImage) read(t *testing.T, ctx context.Context) []byte {
+	t.Helper()
+	image, err := g.Build(ctx, "")
+	require.NoError(t, err)
+	content, err := os.ReadFile(image)
+	require.NoError(t, err)
+	return content
 }
 
 // blockTFTP throws away what comes to UDP port 69, and returns how to count it.
@@ -225,11 +235,7 @@ func (c matrixCase) serve(t *testing.T, ctx context.Context, appliance string, s
 	t.Helper()
 	more := t.TempDir()
 	if c.grubName != "" {
-		image, err := c.grub.Build(ctx, "")
-		require.NoError(t, err)
-		content, err := os.ReadFile(image)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(more, c.grubName), content, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(more, c.grubName), c.grub.read(t, ctx), 0o600))
 	}
 	if c.stock == "http" {
 		writeStockDefault(t, more)

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -24,6 +25,16 @@ var netCases = []arrangement{
 	{name: "e1000-bios", what: "an e1000 card", firmware: BIOS, missing: FullKernel.Missing, boot: bootE1000(BIOS, "e1000")},
 	{name: "e1000e-uefi", what: "an e1000e card", firmware: UEFIx64, missing: FullKernel.Missing, boot: bootE1000(UEFIx64, "e1000e")},
 	{name: "second-nic", what: "the second of two cards", firmware: BIOS, boot: bootSecondNIC},
+	{
+		name: "boot-server-uefi", what: "as the boot server at port 4011 of a dnsmasq that gives the addresses, by GRUB",
+		firmware: UEFIx64, missing: func() string { return cmp.Or(MissingDnsmasq(), GRUBx64.Missing()) },
+		boot: bootServerCase{UEFIx64, &GRUBx64, `^grub-own\.efi`}.boot,
+	},
+	{
+		name: "boot-server-bios", what: "as the boot server at port 4011 of a dnsmasq that gives the addresses, by iPXE",
+		firmware: BIOS, missing: MissingDnsmasq,
+		boot: bootServerCase{BIOS, nil, `^http://192\.0\.2\.1/~\S+/boot\.ipxe`}.boot,
+	},
 }
 
 // TestSeveralAddresses asks a server that has several addresses on one interface.
