@@ -39,10 +39,10 @@ func (s SystemRescue) Menu(root *url.URL) (*Menu, error) {
 
 // StockMenu returns the boot loader and the menu that SystemRescue's own medium
 // brings for BIOS machines, as they are: of s it uses BaseDir alone. That menu
-// loads the kernel beside itself, expects the root file system by HTTP at
-// "http://SERVER/", by NFS as "/run/sysresccd/bootmnt" ("/run/archiso/bootmnt" on
-// media like Arch's) or by NBD as "archiso" on port 10809, and takes for SERVER
-// the next server of the DHCP lease. All of the loader's names begin with the
+// loads the kernel beside itself, expects the root file system by NBD as "archiso"
+// on port 10809, with which it begins, by NFS as "/run/sysresccd/bootmnt"
+// ("/run/archiso/bootmnt" on media like Arch's) or by HTTP at "http://SERVER/", and
+// takes for SERVER the one that the loader came from. All of the loader's names begin with the
 // path prefix, so files are served at the root of TFTP.
 func (s SystemRescue) StockMenu() (*Menu, error) {
 	m := &Menu{Title: "SystemRescue", Program: &Program{

@@ -112,6 +112,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(stderr, o.ready(sockets))
+	fmt.Fprint(stderr, o.hint())
 	go o.checkNFS(ctx, root, stderr)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(sockets) }()

@@ -104,6 +104,20 @@ func TestNetworksAndReservations(t *testing.T) {
 	require.ErrorContains(t, err, "203.0.113.9: the address is in none of the networks")
 }
 
+func TestABootServerSaysWhatTheOtherServerMustBeTold(t *testing.T) {
+	parsed := func(network string) *options {
+		o, err := parse([]string{"-network", network, "-media", "rescue.iso"}, io.Discard)
+		require.NoError(t, err)
+		return o
+	}
+	hint := parsed("iface=eth1,addr=192.0.2.1/24,mode=bootserver").hint()
+	require.Contains(t, hint, "the DHCP server on eth1 must send machines here")
+	require.Contains(t, hint, "\n  dhcp-boot=tag:pxeclient,,,192.0.2.1\n")
+	require.Contains(t, parsed("iface=no-such-if0,mode=bootserver").hint(), "is not known")
+	require.Empty(t, parsed("iface=eth1,addr=192.0.2.1/24,mode=proxy").hint())
+	require.Empty(t, parsed("iface=eth1,addr=192.0.2.1/24,range=192.0.2.100-192.0.2.199").hint())
+}
+
 func TestHelpNamesEveryFlag(t *testing.T) {
 	var out bytes.Buffer
 	require.ErrorIs(t, run(context.Background(), []string{"-h"}, io.Discard, &out), flag.ErrHelp)

@@ -24,7 +24,7 @@ type network struct {
 }
 
 // networkHelp is what -h says of the flag's value.
-const networkHelp = "another `network`, as iface=eth1,range=192.0.2.100-192.0.2.199[,addr=192.0.2.1/24][,router=192.0.2.254][,dns=192.0.2.53][,mode=full|proxy|bootserver]; may be given several times, in place of the flags of a single network"
+const networkHelp = "`network` to serve, as iface=eth1,range=192.0.2.100-192.0.2.199[,addr=192.0.2.1/24][,router=192.0.2.254][,dns=192.0.2.53][,mode=full|proxy|bootserver]; may be given several times, in place of the flags of a single network; a bootserver has port 4011 only, and says at the start what the other server must be told"
 
 const subnetHelp = "`subnet` behind a relay, as 198.51.100.0/24,range=198.51.100.100-198.51.100.199[,router=198.51.100.1][,dns=192.0.2.53]; may be given several times"
 

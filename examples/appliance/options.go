@@ -122,18 +122,18 @@ func parse(args []string, output io.Writer) (*options, error) {
 	flags.DurationVar(&o.leaseTime, "lease-time", time.Hour, "how long a lease lasts")
 	flags.StringVar(&o.leases, "leases", "", "`file` that leases survive in when this program ends, or the system; its directory must exist (empty: they are in memory)")
 	flags.BoolVar(&o.leasesRepair, "leases-repair", false, "if the file of -leases is damaged keep what is whole, instead of refusing to start; the file as it was stays beside it, with .damaged added to its name")
-	flags.StringVar(&o.media, "media", "", "SystemRescue ISO or a directory with its files (`path`)")
+	flags.StringVar(&o.media, "media", "", "`path` of a SystemRescue ISO, or of a directory with its files")
 	flags.StringVar(&o.loaders, "loaders", "", "`directory` with more boot loaders, named as distributions name them; they come before the system's")
-	flags.StringVar(&o.loader, "loader", "auto", "boot loader `family` that every client gets: auto, pxelinux, ipxe, grub (with shim: Secure Boot), or stock (the medium's own loader and menu, for BIOS)")
+	flags.StringVar(&o.loader, "loader", "auto", "boot loader `family` that every client gets: auto, pxelinux, ipxe, grub (with shim: Secure Boot), or stock (the medium's own loader and menu, for BIOS: it offers NBD first, and HTTP)")
 	flags.StringVar(&o.root, "root", "http", "`way` to the root file system: http, nbd, nfs or tftp (which is slow)")
 	flags.StringVar(&o.nfs, "nfs", "", "NFS `export` that has the medium's files, as 192.0.2.9:/srv/rescue (for -root nfs)")
 	flags.BoolVar(&o.live, "live", false, "keep machines on the root file system instead of copying it to memory (for -root nfs and nbd)")
 	flags.StringVar(&params, "params", "", "extra kernel `parameters`, separated by blanks")
 	flags.BoolVar(&o.noChecksum, "no-checksum", false, "do not let machines verify the root file system after the download")
-	flags.StringVar(&o.events, "events", "", "write events as JSON lines to `file`; - is standard output")
+	flags.StringVar(&o.events, "events", "", "write events as JSON lines to `file`; - is standard output (people read them on standard error)")
 	flags.StringVar(&o.http, "http", ":80", "`address` of the HTTP server")
 	flags.StringVar(&o.tftp, "tftp", ":69", "`address` of the TFTP server")
-	flags.StringVar(&o.nbd, "nbd", ":10809", "`address` of the NBD server (for -root nbd; SystemRescue knows no other port)")
+	flags.StringVar(&o.nbd, "nbd", ":10809", "`address` of the NBD server (for -root nbd and -loader stock; SystemRescue knows no other port)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

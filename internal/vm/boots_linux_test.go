@@ -39,7 +39,7 @@ Made by ` + "`go test ./internal/vm -run TestMatrix -update`" + ` out of one run
 
 Each row is a virtual machine (QEMU, its processor emulated, two cores shared with
 everything else) that booted from a server of this library to its root file system by
-HTTP. The seconds are from power-on until the root file system was mounted and every file
+HTTP (bios-stock-nbd: by NBD). The seconds are from power-on until the root file system was mounted and every file
 in it read and compared; they include the menu's waiting time. With DHCP "full" the
 server gives the addresses; with "proxy" a dnsmasq does, and the server is proxyDHCP
 beside it. For GRUB that dnsmasq names this server as the next one
@@ -56,7 +56,7 @@ type arrangedRow struct {
 }
 
 const arrangedHead = `
-Other circumstances, with this server as the only one. The seconds are until the root
+Other circumstances, with this server as the only one but where it says so. The seconds are until the root
 file system was checked, or the local disk had started, of the slower one where there
 are two machines, and together where one boots twice.
 

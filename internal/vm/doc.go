@@ -18,6 +18,9 @@
 // system, which is small and checks itself. It prints lines that begin with
 // "PXEKIT" on the serial console, listed in guest/init and guest/rootinit.
 //
+// The menu on the medium is written after SystemRescue's, with the same files, labels
+// and parameters.
+//
 // So a boot that passes proves that firmware, loaders, a Linux kernel and those
 // programs accept what the server sends, and that the root file system arrived
 // whole, was mounted, and stays readable when the server is gone. It does not
