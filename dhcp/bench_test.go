@@ -155,7 +155,7 @@ func BenchmarkDiscoverOfAStranger(b *testing.B) {
 		name    string
 		probing bool
 		stock   int
-	}{{"no prober", false, 0}, {"stock", true, maxStock}, {"empty stock", true, 0}} {
+	}{{"NoProbe", false, 0}, {"stock", true, maxStock}, {"empty stock", true, 0}} {
 		b.Run(c.name, func(b *testing.B) {
 			s := benchmarkServer()
 			p := s.Networks[0].Leases.(*Pool)
