@@ -188,6 +188,7 @@ func openLeaseFile(disk leaseDisk, path string) (*LeaseFile, error) {
 	if err := f.open(); err != nil {
 		return nil, errors.Join(f.named(err), f.lock.Close())
 	}
+	f.jobs.Wait() // what wrote the new file, and wakes the worker when it has done so
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.working, f.woken = false, false

@@ -156,7 +156,7 @@ func (t *toy) Request(_ context.Context, r *dhcp.Request) (dhcp.Lease, error) {
 	}
 	if t.fault == "looks first and writes then" {
 		t.mu.Unlock()
-		time.Sleep(time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // for others to look, on a machine that is busy
 		t.mu.Lock()
 	}
 	delete(t.offers, client)
