@@ -68,7 +68,7 @@ func (v *services) bootOfRequest(ctx context.Context, name string, from, server 
 	if b == nil {
 		b = v.restore(ctx, from.Unmap(), server.Unmap(), rest != name || v.ofBoot(rest))
 	}
-	if b != nil && b.restored() {
+	if b != nil && b.restored {
 		v.prepare(ctx, b, byHTTP)
 	}
 	return b, rest

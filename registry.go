@@ -68,6 +68,8 @@ type entry struct {
 type boot struct {
 	id string
 	hw net.HardwareAddr
+	// restored: it was not opened by a message of its machine, but found by a lease.
+	restored bool
 
 	// deciding is held while the Booter is asked, so that it is asked once.
 	deciding sync.Mutex

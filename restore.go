@@ -84,16 +84,11 @@ func (r *registry) restore(m Machine, now time.Time) *boot {
 		return nil
 	}
 	r.bind(m.HardwareAddr, m.Addr, true)
-	b, _ := r.open(m, false, [4]byte{}, now)
+	b, opened := r.open(m, false, [4]byte{}, now)
+	if opened {
+		b.restored = true
+	}
 	return b
-}
-
-// restored reports whether the boot was not opened by a message of its machine, but
-// found by a lease. Only those know no kind of client.
-func (b *boot) restored() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.machine.Kind == dhcp.Plain
 }
 
 // prepare decides what a restored boot boots, and writes it down for every boot

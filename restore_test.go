@@ -178,18 +178,18 @@ func TestWhatWasHeardSinceTheStartCountsMoreThanALeaseOfBefore(t *testing.T) {
 	opened, _ := r.begin(Machine{HardwareAddr: mac(3), Kind: dhcp.PXE}, true, transaction(1), now)
 	b := r.restore(Machine{HardwareAddr: mac(3), Addr: netip.MustParseAddr("192.0.2.103")}, now)
 	require.Same(t, opened, b, "it is in a boot already")
-	require.False(t, b.restored())
+	require.False(t, b.restored)
 }
 
 func TestTheNextDISCOVEREndsARestoredBoot(t *testing.T) {
 	v := restarting(t, leased(1, "192.0.2.100"))
 	restored, _ := v.askFor(t, "snponly.efi", "192.0.2.100", false)
-	require.True(t, restored.restored())
+	require.True(t, restored.restored)
 	b, opened := v.registry.begin(Machine{
 		HardwareAddr: mac(1), Kind: dhcp.IPXE, network: netip.MustParsePrefix("192.0.2.0/24"),
 	}, true, transaction(1), time.Now())
 	require.True(t, opened, "now more is known of it")
-	require.False(t, b.restored())
+	require.False(t, b.restored)
 }
 
 func TestABooterThatFailsAfterARestartIsAskedAgain(t *testing.T) {
