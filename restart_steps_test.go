@@ -25,6 +25,7 @@ type restartable struct {
 	events recorder
 
 	server *pxe.Server
+	served chan error // gets what Serve returns
 	file   *dhcp.LeaseFile
 }
 
@@ -43,12 +44,15 @@ func (r *restartable) start(t *testing.T) {
 		r.server.Networks[0].Leases.(*dhcp.Pool).Store = r.file
 	}
 	sockets := r.host.Sockets()
-	go r.server.Serve(sockets)
+	server, served := r.server, make(chan error, 1)
+	r.served = served
+	go func() { served <- server.Serve(sockets) }()
 }
 
 func (r *restartable) stop(t *testing.T) {
 	t.Helper()
 	require.NoError(t, r.server.Close())
+	require.ErrorIs(t, <-r.served, pxe.ErrServerClosed) // only then are its sockets closed for certain
 	if r.file != nil {
 		require.NoError(t, r.file.Close())
 	}
