@@ -21,8 +21,9 @@ import (
 
 // services are the protocol servers of one call of Serve, over one registry.
 type services struct {
-	server   *Server
-	registry *registry
+	server      *Server
+	registry    *registry
+	connections connections
 	// The ports of the services; 0: not served.
 	httpPort, httpsPort, tftpPort, nbdPort uint16
 	dhcpPort                               uint16 // 0: the standard one
@@ -179,6 +180,7 @@ func (v *services) addHTTP(name string, listener net.Listener, serve func(*http.
 		DisableGeneralOptionsHandler: true,
 		TLSConfig:                    v.server.TLS,
 		TLSNextProto:                 make(map[string]func(*http.Server, *tls.Conn, http.Handler)), // no HTTP/2
+		ConnState:                    v.connections.state,
 	}
 	// net/http does not tell a handler that the server was closed, nor that a
 	// client is gone which sent a byte too many: what waits is ended by this.

@@ -24,7 +24,10 @@ func (v *services) dhcpReceived(r *dhcp.Request) {
 	if r.Client.Kind != dhcp.Plain && len(r.HardwareAddr()) > 0 && (stage == StageDiscover || stage == StageRequest || r.PXEPort) {
 		// A boot server does not hear the DISCOVER.
 		opens := stage == StageDiscover || r.PXEPort && r.Network.Mode == dhcp.BootServer
-		b, _ = v.registry.begin(machineOf(r), opens, r.Packet.TransactionID, r.Received)
+		var opened bool
+		if b, opened = v.registry.begin(machineOf(r), opens, r.Packet.TransactionID, r.Received); opened {
+			v.connections.reset(b.addr())
+		}
 	} else {
 		b = v.registry.ofMachine(r.HardwareAddr())
 	}
@@ -138,7 +141,27 @@ func (v *services) dhcpSending(r *dhcp.Request, reply *dhcpv4.DHCPv4) {
 	}
 	if len(r.HardwareAddr()) > 0 && r.YourAddr.IsValid() {
 		v.registry.bound(r.HardwareAddr(), r.YourAddr)
+		if b := v.registry.ofMachine(r.HardwareAddr()); r.Client.Kind != dhcp.Plain && b.begins() && r.Packet.ClientIPAddr.IsUnspecified() {
+			v.connections.reset(r.YourAddr) // it may have had another address before
+		}
 	}
+}
+
+// begins reports whether a boot has come no further than to its first lease.
+func (b *boot) begins() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.progress == inDiscover && !b.kernel
+}
+
+// addr is the machine's address, the zero Addr if that is not known.
+func (b *boot) addr() netip.Addr {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.machine.Addr
 }
 
 func (v *services) dhcpSent(r *dhcp.Request, reply *dhcpv4.DHCPv4, d dhcp.Delivery) {

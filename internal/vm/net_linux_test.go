@@ -24,6 +24,10 @@ var netCases = []arrangement{
 	{name: "two-subnets", what: "a machine on each of two interfaces, at the same time", firmware: BIOS, boot: bootTwoSubnets},
 	{name: "e1000-bios", what: "an e1000 card", firmware: BIOS, missing: FullKernel.Missing, boot: bootE1000(BIOS, "e1000")},
 	{name: "e1000e-uefi", what: "an e1000e card", firmware: UEFIx64, missing: FullKernel.Missing, boot: bootE1000(UEFIx64, "e1000e")},
+	{
+		name: "grub-again", what: "GRUB, switched off while it loads the kernel, then booted twice",
+		firmware: UEFIx64, missing: GRUBx64.Missing, boot: bootGRUBAgain,
+	},
 	{name: "second-nic", what: "the second of two cards", firmware: BIOS, boot: bootSecondNIC},
 	{
 		name: "boot-server-uefi", what: "as the boot server at port 4011 of a dnsmasq that gives the addresses, by GRUB",

@@ -41,14 +41,18 @@ func (s *segment) network() pxe.Network {
 }
 
 // serveLibrary serves until the test ends, on the networks that srv names; change may
-// exchange sockets before. Of srv it sets the sink of events.
+// exchange sockets before. It listens to the events before srv's OnEvent does.
 func serveLibrary(t *testing.T, ctx context.Context, srv *pxe.Server, change func(*pxe.Sockets)) *library {
 	t.Helper()
 	l := &library{Server: srv}
+	next := srv.OnEvent
 	srv.OnEvent = func(e pxe.Event) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.said = append(l.said, e)
+		if next != nil {
+			next(e)
+		}
 	}
 	sockets, err := srv.Listen(ctx)
 	require.NoError(t, err)
