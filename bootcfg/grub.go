@@ -20,17 +20,19 @@ import (
 // patch it (Debian and Fedora do).
 //
 // An entry that fails shows what failed and is tried again after ten seconds, so
-// that a server that was down for a moment brings no machine to a halt; Esc
-// leads back to the menu. The timeout counts whole seconds. The menu's title is
-// left out: GRUB's menu has no place for one.
+// that a server that was down for a moment brings no machine to a halt. Esc leads
+// back to the menu as long as no kernel is loaded, and restarts the machine from
+// then on: a GRUB that loads a second kernel without having booted the first starts
+// it with an empty command line. The timeout counts whole seconds. The menu's title
+// is left out: GRUB's menu has no place for one.
 //
 // Local entries start, on UEFI, the first boot loader found at the paths that
 // distributions and Windows use, because firmware does not go on in its boot
 // order when GRUB 2.06 ends; on BIOS, the first disk's boot sector.
 //
 // The image needs the modules normal, linux, tftp (or http), test, true, echo,
-// sleep, regexp, search and chain: signed images have them, and all_video for a
-// picture.
+// sleep, reboot, regexp, search and chain: signed images have them, and all_video
+// for a picture.
 //
 // The rules of the language: words end at blanks and at ";", "|", "&", "{", "}",
 // "<" and ">"; "$" replaces a variable; "'" keeps everything up to the next "'"
@@ -179,14 +181,27 @@ func (w *grubWriter) entry(e *Entry) {
 	} else {
 		w.kernel(e)
 	}
-	w.line("    echo %s", grubQuote(" Failed to boot "+e.title()))
-	w.line("    echo %s", grubQuote(fmt.Sprintf(" Press Esc for the menu, or wait %v to try again.", retryDelay)))
-	w.line("    if sleep --interruptible %d; then true; else break; fi", int(retryDelay.Seconds()))
+	w.again("    ", e, "for the menu", "break")
 	w.line("  done")
 	w.line("}")
 }
 
+// again writes the end of a loop: what has failed, and the wait for the next round,
+// in which Esc does what and runs the command.
+func (w *grubWriter) again(indent string, e *Entry, what, command string) {
+	w.line("%secho %s", indent, grubQuote(" Failed to boot "+e.title()))
+	w.line("%secho %s", indent, grubQuote(fmt.Sprintf(" Press Esc %s, or wait %v to try again.", what, retryDelay)))
+	w.line("%sif sleep --interruptible %d; then true; else %s; fi", indent, int(retryDelay.Seconds()), command)
+}
+
 // kernel writes the commands that start a kernel.
+//
+// No linux may follow one that succeeded: upstream GRUB and Debian's then throw away what
+// belongs to the former, and takes the command line of the latter for it. The kernel
+// starts with none, and hangs without a word. So what is left to do goes on in a loop
+// of its own, which has no end but the start of the kernel or of the machine: a
+// return to the menu would let the user load another kernel, and GRUB itself start
+// this one without its initrd.
 func (w *grubWriter) kernel(e *Entry) {
 	where := fmt.Sprintf("entry %q", e.Name)
 	words := []string{w.file(where+": kernel", e.Kernel)}
@@ -201,19 +216,19 @@ func (w *grubWriter) kernel(e *Entry) {
 		words = append(words, `"BOOTIF=$bootif"`)
 	}
 	w.line("    echo %s", grubQuote(" Loading "+e.title()))
+	start := "boot"
+	if len(e.Initrds) > 0 {
+		initrds := make([]string, len(e.Initrds))
+		for i, name := range e.Initrds {
+			initrds[i] = w.file(where+": initrd", name)
+		}
+		start = "if initrd " + strings.Join(initrds, " ") + "; then boot; fi"
+	}
 	w.line("    if linux %s; then", strings.Join(words, " "))
-	if len(e.Initrds) == 0 {
-		w.line("      boot")
-		w.line("    fi")
-		return
-	}
-	initrds := make([]string, len(e.Initrds))
-	for i, name := range e.Initrds {
-		initrds[i] = w.file(where+": initrd", name)
-	}
-	w.line("      if initrd %s; then", strings.Join(initrds, " "))
-	w.line("        boot")
-	w.line("      fi")
+	w.line("      while true; do")
+	w.line("        %s", start)
+	w.again("        ", e, "to restart the machine", "reboot")
+	w.line("      done")
 	w.line("    fi")
 }
 
