@@ -136,7 +136,8 @@ func ExampleGRUB() {
 	// if regexp --set 1:a --set 2:b --set 3:c --set 4:d --set 5:e --set 6:f '^(..):(..):(..):(..):(..):(..)$' "$net_default_mac"; then
 	// menuentry 'Install Debian' --id 'install' {
 	//     if linux "$base"'/debian/linux' 'auto=true' "BOOTIF=$bootif"; then
-	//       if initrd "$base"'/debian/initrd.gz'; then
+	//         if initrd "$base"'/debian/initrd.gz'; then boot; fi
+	//         if sleep --interruptible 10; then true; else reboot; fi
 	//     if sleep --interruptible 10; then true; else break; fi
 	// --- grub/http.cfg
 	// set base='(http,192.0.2.1)'

@@ -206,7 +206,7 @@ func (m *grubModel) command(e *grubEntry, argv []string) {
 		e.echo = append(e.echo, argv[1:]...)
 	case "exit":
 		e.exits = true
-	case "set", "fi", "done", "true", "break", "boot", "sleep", "[", "search", "for":
+	case "set", "fi", "done", "true", "break", "boot", "reboot", "sleep", "[", "search", "for":
 	default:
 		m.bad = append(m.bad, argv[0])
 	}
