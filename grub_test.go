@@ -3,16 +3,19 @@ package pxe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/pxekit/pxe"
+	"github.com/pxekit/pxe/asset"
 	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/dhcp/pxetest"
@@ -192,6 +195,63 @@ func TestAKernelThatIsMissingIsTriedAgainAndNamed(t *testing.T) {
 		}
 	}
 	require.Equal(t, 3, told, "the operator is told each time that the entry is tried")
+}
+
+// missingAtFirst is a source in which a file is not there the first times that it is
+// opened.
+type missingAtFirst struct {
+	asset.FileSource
+	name  string
+	times atomic.Int32
+}
+
+func (f *missingAtFirst) OpenFile(ctx context.Context, name string) (asset.File, error) {
+	if name == f.name && f.times.Add(-1) >= 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return f.FileSource.OpenFile(ctx, name)
+}
+
+// A kernel that is loaded is not loaded again: GRUB on x86 would start the second one
+// without its command line.
+func TestS007_GRUBTriesAgainWhatFailed(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		times   int32
+		kernels int
+	}{
+		{"sysresccd.img", 1, 1},
+		{"sysresccd.img", 2, 1},
+		{"vmlinuz", 2, 3},
+	} {
+		for _, firmware := range []pxetest.Firmware{pxetest.UEFIIA32, pxetest.UEFIx64} {
+			t.Run(fmt.Sprintf("%s %d %v", test.name, test.times, firmware), func(t *testing.T) {
+				var events recorder
+				srv := grubServer(&events)
+				srv.Loader = dhcp.FamilyGRUB
+				files := &missingAtFirst{FileSource: srv.Files, name: "sysresccd/boot/x86_64/" + test.name}
+				files.times.Store(test.times)
+				srv.Files = files
+				on(t, srv, func(t *testing.T, segment *pxetest.Segment) {
+					boot, err := segment.Machine("02:00:00:00:00:01", firmware).Boot(t.Context())
+					require.NoError(t, err)
+					require.Contains(t, boot.CommandLine, "/vmlinuz archisobasedir=sysresccd ")
+					require.True(t, boot.Root.Verified)
+				})
+				kernels, failed := 0, int32(0)
+				for _, e := range events.all() {
+					if e.Stage == pxe.StageKernel && e.Done {
+						kernels++
+					}
+					if strings.HasSuffix(e.Name, test.name) && e.Err != nil {
+						failed++
+					}
+				}
+				require.Equal(t, test.times, failed)
+				require.Equal(t, test.kernels, kernels)
+			})
+		}
+	}
 }
 
 func TestGRUBGoesOnToTheDisk(t *testing.T) {

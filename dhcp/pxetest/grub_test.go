@@ -154,6 +154,12 @@ func TestGRUBRefused(t *testing.T) {
 		{"tried once", "boot/grubx64.efi", entry("if linux /nothing; then boot; fi"), fs.ErrNotExist, "boots nothing"},
 		{"broken off", "boot/grubx64.efi", entry("while true; do\nif linux /nothing; then boot; fi\nbreak\nboot\ndone"), fs.ErrNotExist, "boots nothing"},
 		{"another loader of the network", "boot/grubx64.efi", entry("chainloader /boot/grubia32.efi"), pxetest.ErrConfig, "only what is on the disk"},
+		{"a kernel over another", "boot/grubx64.efi", entry("linux /vmlinuz a\nlinux /vmlinuz b\nboot"), pxetest.ErrConfig, "grub.cfg:5: boot: the loader cannot use its configuration: GRUB starts the kernel with an empty command line"},
+		{"a kernel over another at the end", "boot/grubx64.efi", entry("linux /vmlinuz a\nlinux /vmlinuz b"), pxetest.ErrConfig, "empty command line"},
+		{"a kernel over one that a failure hides", "boot/grubx64.efi", entry("linux /vmlinuz a\nif linux /none; then x; fi\nlinux /vmlinuz b\nboot"),
+			pxetest.ErrConfig, "empty command line"},
+		{"kernel and initrd again", "boot/grubx64.efi",
+			entry("set i=/none; while true; do\nif linux /vmlinuz; then if initrd $i; then boot; fi; fi\nset i=/vmlinuz; done"), pxetest.ErrConfig, "empty command line"},
 		{"a bad variable", "boot/grubx64.efi", entry("for a in x; do regexp --set=0:a- . b; done"), pxetest.ErrConfig, "is no assignment"},
 		{"and", "boot/grubx64.efi", config("true && boot"), pxetest.ErrConfig, ":1: '&' is reserved"},
 	} {
@@ -218,6 +224,9 @@ func TestGRUBScripts(t *testing.T) {
 		{"break of no loop", "break; linux /vmlinuz a; boot", "BOOT_IMAGE=/vmlinuz a"},
 		{"break in a condition", "while break; do linux /none; done; linux /vmlinuz a; boot", "BOOT_IMAGE=/vmlinuz a"},
 		{"a kernel that is there at last", "set k=/none\nwhile true; do\nif linux $k; then boot; fi\nset k=/vmlinuz\nif sleep --interruptible 1; then true; else break; fi\ndone", "BOOT_IMAGE=/vmlinuz"},
+		{"a kernel that fails twice", "for k in /none /none /vmlinuz; do if linux $k a; then boot; fi; done", "BOOT_IMAGE=/vmlinuz a"},
+		{"the initrd alone again", "linux /vmlinuz a; set i=/none\nwhile true; do if initrd $i; then boot; fi; set i=/vmlinuz; done", "BOOT_IMAGE=/vmlinuz a"},
+		{"a kernel over the disk's loader", "linux /vmlinuz a; search --set --file /x; chainloader /x; set root=tftp,192.0.2.1; linux /vmlinuz b; boot", "BOOT_IMAGE=/vmlinuz b"},
 		{"regexp", "if regexp --set 1:a --set=2:b --set c '^(..):(..)' \"$net_default_mac\"; then linux /vmlinuz $a-$b-$c; fi\nboot", "BOOT_IMAGE=/vmlinuz 02-00-02"},
 		{"regexp without a match", "if regexp --set a '(z)' yx; then x; else linux /vmlinuz no$a; fi; boot", "BOOT_IMAGE=/vmlinuz no"},
 		{"regexp without the group", "set b=1; regexp --set 2:b '(y)' yx; linux /vmlinuz b$b; boot", "BOOT_IMAGE=/vmlinuz b"},
@@ -246,6 +255,20 @@ func TestGRUBScripts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestGRUBOnARM64LoadsASecondKernel: that GRUB unloads the first one before.
+func TestGRUBOnARM64LoadsASecondKernel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		segment := pxetest.NewSegment(t)
+		server := grubServer(t, "aa64")
+		server.bootFile = chain("boot/grubaa64.efi", "")
+		server.files["grub/grub.cfg"] = []byte("linux /vmlinuz a; linux /vmlinuz b; boot")
+		server.on(segment)
+		got, err := segment.Machine(mac, pxetest.UEFIARM64).Boot(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "BOOT_IMAGE=/vmlinuz b", got.CommandLine)
+	})
 }
 
 // TestGRUBStartsTheDisk: what a chainloader loads starts by boot, or at the end of

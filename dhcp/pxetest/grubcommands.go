@@ -44,6 +44,7 @@ func (s *grubShell) command(name string, args []string) error {
 			return failure("there is no kernel to boot")
 		default:
 			s.state = grubBoots
+			return s.commandLineKept()
 		}
 	case "break", "continue":
 		return s.breakLoop(name, args)
@@ -201,7 +202,7 @@ func (s *grubShell) chainloader(args []string) error {
 	if !strings.HasPrefix(device, "(hd") {
 		return fmt.Errorf("chainloader %s: only what is on the disk is played", args[0])
 	}
-	s.loaded, s.chained = false, true
+	s.loaded, s.waiting, s.chained = false, false, true
 	return nil
 }
 
@@ -233,7 +234,8 @@ func (s *grubShell) linux(args []string) error {
 	if err != nil {
 		return s.failedFetch(err)
 	}
-	s.loaded, s.boot.Kernel = true, f
+	s.nameless = s.waiting && s.m.Firmware.efiArch() != "aa64"
+	s.loaded, s.waiting, s.boot.Kernel = true, true, f
 	s.boot.CommandLine = "BOOT_IMAGE=" + quoteGRUBArg(args[0])
 	for _, a := range args[1:] {
 		s.boot.CommandLine += " " + quoteGRUBArg(a)

@@ -21,6 +21,8 @@ type grubShell struct {
 	failed   error // of the last command that failed
 	broken   error // of a linux or initrd that failed: what would boot is not whole
 	loaded   bool  // a kernel
+	waiting  bool  // a kernel that was loaded, also when the next one could not be
+	nameless bool  // the kernel has lost its command line: it was loaded over another
 	chained  bool  // a boot loader of the disk, which boot starts instead
 	state    grubState
 
@@ -89,6 +91,17 @@ func (s *grubShell) run(name, text string) error {
 	}
 	if s.broken != nil || !s.loaded {
 		return s.because(fmt.Errorf("%w: the menuentry %q boots nothing", ErrConfig, e.id))
+	}
+	return s.commandLineKept()
+}
+
+// commandLineKept is the check before a kernel starts. GRUB for x86, but for those of
+// Ubuntu and Red Hat, frees the command line of a kernel that was loaded while another
+// was: the machine would hang, and say nothing.
+func (s *grubShell) commandLineKept() error {
+	if s.nameless {
+		return fmt.Errorf("%w: GRUB starts the kernel with an empty command line, because linux succeeded twice before a boot: "+
+			"repeat what failed after the first, or reboot", ErrConfig)
 	}
 	return nil
 }
