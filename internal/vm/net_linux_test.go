@@ -39,6 +39,13 @@ var netCases = []arrangement{
 		firmware: BIOS, missing: MissingDnsmasq,
 		boot: bootServerCase{BIOS, nil, `^http://192\.0\.2\.1/~\S+/boot\.ipxe`}.boot,
 	},
+	{
+		name: "grub-retries", what: "an initrd that is missing when GRUB first asks for it", firmware: UEFIIA32,
+		missing: func() string {
+			return cmp.Or(missing([]requirement{{pkg: "ovmf-ia32", file: firmwares[UEFIIA32].code}}), GRUBIA32.Missing())
+		},
+		boot: bootGRUBRetries,
+	},
 }
 
 // TestSeveralAddresses asks a server that has several addresses on one interface.
