@@ -25,7 +25,7 @@ var netCases = []arrangement{
 	{name: "e1000-bios", what: "an e1000 card", firmware: BIOS, missing: FullKernel.Missing, boot: bootE1000(BIOS, "e1000")},
 	{name: "e1000e-uefi", what: "an e1000e card", firmware: UEFIx64, missing: FullKernel.Missing, boot: bootE1000(UEFIx64, "e1000e")},
 	{
-		name: "grub-again", what: "GRUB, switched off while it loads the kernel, then booted twice",
+		name: "grub-again", what: "GRUB, which was switched off while it loaded the kernel, and when that had begun",
 		firmware: UEFIx64, missing: GRUBx64.Missing, boot: bootGRUBAgain,
 	},
 	{name: "second-nic", what: "the second of two cards", firmware: BIOS, boot: bootSecondNIC},
