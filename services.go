@@ -121,18 +121,27 @@ func (v *services) addDHCP(conn, pxe net.PacketConn) {
 }
 
 func (v *services) addTFTP(conn net.PacketConn, sockets Sockets) {
+	// A trace has no context, and the Booter may be asked on its way.
+	ctx, cancel := context.WithCancel(context.Background())
 	v.tftp = &tftp.Server{
 		Handler:      tftp.FileHandler(v.openTFTP),
 		OpenTransfer: sockets.OpenTransfer,
 		Trace: &tftp.Trace{
-			Start: v.tftpStart, Done: v.tftpDone,
+			Start: func(r *tftp.Request) { v.tftpStart(ctx, r) }, Done: v.tftpDone,
 			Dropped: v.tftpDropped,
 		},
 	}
 	v.list = append(v.list, service{
-		name:     "TFTP",
-		serve:    func() error { return v.tftp.Serve(conn) },
-		shutdown: v.tftp.Shutdown, close: v.tftp.Close,
+		name: "TFTP",
+		serve: func() error {
+			defer cancel()
+			return v.tftp.Serve(conn)
+		},
+		shutdown: v.tftp.Shutdown,
+		close: func() error {
+			cancel()
+			return v.tftp.Close()
+		},
 	})
 }
 

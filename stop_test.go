@@ -15,6 +15,7 @@ import (
 
 	"github.com/pxekit/pxe"
 	"github.com/pxekit/pxe/asset"
+	"github.com/pxekit/pxe/bootcfg"
 	"github.com/pxekit/pxe/dhcp"
 	"github.com/pxekit/pxe/dhcp/pxetest"
 )
@@ -130,6 +131,39 @@ func TestShutdownFromOnEventMayBeStartedButNotWaitedFor(t *testing.T) {
 		boot, err := segment.Machine("02:00:00:00:00:01", pxetest.IPXEROM).Boot(t.Context())
 		require.NoError(t, err)
 		require.True(t, boot.Root.Verified)
+		require.ErrorIs(t, <-served, pxe.ErrServerClosed)
+	})
+}
+
+// A machine asks by TFTP for the next file of a boot of before a restart.
+func TestCloseEndsAQuestionToTheBooterThatAFileRequestWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		segment, store := newSegment(t), new(dhcp.MemoryStore)
+		_, err := store.Claim(t.Context(), dhcp.Binding{
+			HW: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addr: netip.MustParsePrefix("192.0.2.100/32"), State: dhcp.Bound,
+		})
+		require.NoError(t, err)
+		srv := withBigFile()
+		srv.Networks[0].Leases.(*dhcp.Pool).Store = store
+		srv.BootTimeout = time.Hour
+		asked, ended := make(chan struct{}), make(chan error, 1)
+		srv.Booter = pxe.BooterFunc(func(ctx context.Context, _ *pxe.Machine) (*bootcfg.Menu, error) {
+			close(asked)
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return nil, ctx.Err()
+		})
+		sockets := segment.Sockets("192.0.2.1/24")
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(sockets) }()
+		client, err := segment.Host("eth0", "192.0.2.100/24").ListenPacket(netip.MustParseAddrPort("192.0.2.100:1069"))
+		require.NoError(t, err)
+		defer client.Close()
+		_, err = client.WriteTo([]byte("\x00\x01boot.ipxe\x00octet\x00"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:69")))
+		require.NoError(t, err)
+		<-asked
+		require.NoError(t, srv.Close())
+		require.ErrorIs(t, <-ended, context.Canceled, "not for as long as the BootTimeout")
 		require.ErrorIs(t, <-served, pxe.ErrServerClosed)
 	})
 }

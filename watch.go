@@ -229,8 +229,8 @@ type transfer struct {
 	name  string
 }
 
-func (v *services) tftpStart(r *tftp.Request) {
-	b, name := v.bootOfRequest(context.Background(), r.Name, r.Remote.Addr(), r.Local, false)
+func (v *services) tftpStart(ctx context.Context, r *tftp.Request) {
+	b, name := v.bootOfRequest(ctx, r.Name, r.Remote.Addr(), r.Local, false)
 	t := transfer{b, b.stageOf(name), name}
 	v.transfers.Store(r, t) // until tftpDone, which comes once for each start
 	b.asked(t.stage)
