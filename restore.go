@@ -98,10 +98,17 @@ func (v *services) prepare(ctx context.Context, b *boot, byHTTP bool) {
 	if err != nil || menu == nil {
 		return
 	}
+	// Who asks at the same time waits until all of them are written.
+	b.deciding.Lock()
+	defer b.deciding.Unlock()
 	b.mu.Lock()
 	done, treatment := b.configs != nil, b.treatment
 	b.mu.Unlock()
-	if done || menu.Program != nil {
+	if done {
+		return
+	}
+	if menu.Program != nil {
+		b.remember(menu.Program.File)
 		return
 	}
 	// U-Boot asks for the names that pxelinux asks for, and nothing in its lease tells

@@ -3,9 +3,11 @@ package pxe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,6 +194,34 @@ func TestTheNextDISCOVEREndsARestoredBoot(t *testing.T) {
 	require.False(t, b.restored)
 }
 
+// Some loaders ask again, from another port, before they were answered.
+func TestWhoAsksAtTheSameTimeHasAllConfigurationsToo(t *testing.T) {
+	names := []string{"pxelinux.cfg/default", "boot.ipxe", "grub/grub.cfg", "pxelinux.cfg/" + machineUUID}
+	var menu bootcfg.Menu // it takes some time to write
+	for i := range bootcfg.MaxEntries {
+		menu.Entries = append(menu.Entries, bootcfg.Entry{Name: fmt.Sprintf("entry%d", i), Kernel: "kernel"})
+	}
+	for range 100 {
+		v := restarting(t, leased(1, "192.0.2.100"))
+		asked := 0
+		v.server.Booter = BooterFunc(func(context.Context, *Machine) (*bootcfg.Menu, error) {
+			asked++
+			return &menu, nil
+		})
+		errs := make([]error, len(names))
+		var group sync.WaitGroup
+		for i, name := range names {
+			group.Go(func() {
+				b, rest := v.bootOfRequest(t.Context(), name, netip.MustParseAddr("192.0.2.100"), ourAddr, true)
+				_, errs[i] = v.open(t.Context(), b, rest)
+			})
+		}
+		group.Wait()
+		require.NoError(t, errors.Join(errs...))
+		require.Equal(t, 1, asked)
+	}
+}
+
 func TestABooterThatFailsAfterARestartIsAskedAgain(t *testing.T) {
 	v := restarting(t, leased(1, "192.0.2.100"))
 	answer, fails := v.server.Booter, true
@@ -219,4 +249,14 @@ func TestAServerBehindATranslationIsNamedByItsOutsideAddress(t *testing.T) {
 	v.server.Networks[0].Addr = netip.MustParsePrefix("192.0.2.1/24")
 	b, _ = v.bootOfRequest(t.Context(), "boot.ipxe", netip.MustParseAddr("192.0.2.100"), netip.Addr{}, false)
 	require.Equal(t, ourAddr, b.machine.ServerAddr)
+}
+
+func TestABootProgramIsTheLoaderOfARestoredBoot(t *testing.T) {
+	v := restarting(t, leased(1, "192.0.2.100"))
+	v.server.Booter = BooterFunc(func(context.Context, *Machine) (*bootcfg.Menu, error) {
+		return &bootcfg.Menu{Program: &bootcfg.Program{File: "installer/start"}}, nil
+	})
+	b, _ := v.askFor(t, "installer/start", "192.0.2.100", false)
+	require.Equal(t, StageLoader, b.stageOf("installer/start"))
+	require.Equal(t, StageFile, b.stageOf("installer/more"))
 }
