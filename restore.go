@@ -50,8 +50,9 @@ func (v *services) restore(ctx context.Context, addr, server netip.Addr, booting
 	}, time.Now())
 }
 
-// leaseAt finds the lease of an address, and its network.
-func (v *services) leaseAt(ctx context.Context, addr netip.Addr) (*Network, Lease) {
+// leaseAt finds the lease of an address, and its network. One policy may serve several
+// networks: that which says that the address lies in it comes first.
+func (v *services) leaseAt(ctx context.Context, addr netip.Addr) (network *Network, found Lease) {
 	for i := range v.server.Networks {
 		n := &v.server.Networks[i]
 		finder, ok := n.Leases.(dhcp.LeaseFinder)
@@ -66,11 +67,17 @@ func (v *services) leaseAt(ctx context.Context, addr netip.Addr) (*Network, Leas
 		if lease == nil || len(lease.HardwareAddr()) == 0 || lease.Prefix().Addr() != addr {
 			continue
 		}
-		if end := lease.Expiry(); end.IsZero() || end.After(time.Now()) {
+		if end := lease.Expiry(); !end.IsZero() && !end.After(time.Now()) {
+			continue
+		}
+		if n.Addr.Contains(addr) || n.Subnet.Contains(addr) {
 			return n, lease
 		}
+		if network == nil {
+			network, found = n, lease
+		}
 	}
-	return nil, nil
+	return network, found
 }
 
 // restore makes a machine known that has m.Addr by a lease, and returns its boot, a

@@ -260,3 +260,21 @@ func TestABootProgramIsTheLoaderOfARestoredBoot(t *testing.T) {
 	require.Equal(t, StageLoader, b.stageOf("installer/start"))
 	require.Equal(t, StageFile, b.stageOf("installer/more"))
 }
+
+func TestOneLeasePolicyForSeveralNetworks(t *testing.T) {
+	v := restarting(t, leased(1, "192.0.2.100"))
+	own := v.server.Networks[0]
+	other := Network{
+		Interface: "eth0", Mode: dhcp.Full, Leases: own.Leases,
+		Addr: netip.MustParsePrefix("198.51.100.1/24"), ServerAddr: netip.MustParseAddr("203.0.113.1"),
+	}
+	relayed := own
+	relayed.Interface, relayed.Subnet = "", netip.MustParsePrefix("192.0.2.0/24")
+	own.Addr = netip.MustParsePrefix("192.0.2.1/24")
+	for want, networks := range map[string][]Network{"eth1": {other, own}, "": {other, relayed}, "eth0": {other}} {
+		v.server.Networks = networks
+		n, lease := v.leaseAt(t.Context(), netip.MustParseAddr("192.0.2.100"))
+		require.Equal(t, want, n.Interface)
+		require.Equal(t, mac(1), lease.HardwareAddr())
+	}
+}
