@@ -66,7 +66,7 @@ func (v *services) openHTTP(ctx context.Context, name string) (fs.File, error) {
 func (v *services) bootOfRequest(ctx context.Context, name string, from, server netip.Addr, byHTTP bool) (*boot, string) {
 	b, rest := v.bootOfName(name, from)
 	if b == nil {
-		b = v.restore(ctx, from.Unmap(), server.Unmap(), rest != name || v.ofBoot(rest))
+		b = v.restore(ctx, from.Unmap(), server.Unmap(), func() bool { return rest != name || v.ofBoot(rest) })
 	}
 	if b != nil && b.restored {
 		v.prepare(ctx, b, byHTTP)

@@ -21,8 +21,10 @@ import (
 //
 // Not everybody with a lease who asks for a file is in a boot: booting says that
 // this one is, by what it asks for. So does the UUID of its lease, which only
-// firmware and boot loaders send.
-func (v *services) restore(ctx context.Context, addr, server netip.Addr, booting bool) *boot {
+// firmware and boot loaders send; that a system which is up has it too, from the boot
+// that it came by, cannot be told from here. booting is called last, for those with a
+// lease: it takes longer than all else that is done for a stranger.
+func (v *services) restore(ctx context.Context, addr, server netip.Addr, booting func() bool) *boot {
 	if v.server.Booter == nil {
 		return nil
 	}
@@ -33,7 +35,7 @@ func (v *services) restore(ctx context.Context, addr, server netip.Addr, booting
 		return nil
 	}
 	binding, _ := lease.(dhcp.Binding) // another policy's may not know the UUID
-	if !booting && binding.UUID == "" {
+	if binding.UUID == "" && !booting() {
 		return nil
 	}
 	if n.ServerAddr.IsValid() {

@@ -278,3 +278,15 @@ func TestOneLeasePolicyForSeveralNetworks(t *testing.T) {
 		require.Equal(t, mac(1), lease.HardwareAddr())
 	}
 }
+
+func TestWhatAStrangerAsksForIsNotLookedAt(t *testing.T) {
+	b := leased(1, "192.0.2.100")
+	b.UUID = ""
+	v := restarting(t, b)
+	looked := 0
+	booting := func() bool { looked++; return true }
+	require.Nil(t, v.restore(t.Context(), netip.MustParseAddr("192.0.2.101"), ourAddr, booting))
+	require.Zero(t, looked)
+	require.NotNil(t, v.restore(t.Context(), netip.MustParseAddr("192.0.2.100"), ourAddr, booting))
+	require.Equal(t, 1, looked)
+}
