@@ -51,7 +51,8 @@ type Machine struct {
 // Booter decides what a machine boots. It is asked once per boot, and the
 // answer is kept until the machine begins another one; asked again only when it
 // returned an error, and, with another BootID, when a Server was started anew in the
-// middle of the boot. Boot is called concurrently for different machines.
+// middle of the boot, or after it: a system that is up and fetches a file from here
+// cannot always be told from a boot. Boot is called concurrently for different machines.
 //
 // A nil menu means that there is nothing to boot from us; the machine still
 // gets its address, and is asked about again when it comes again. After an error
