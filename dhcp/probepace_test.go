@@ -1,8 +1,12 @@
 package dhcp
 
 import (
+	"bytes"
+	"context"
+	"iter"
 	"net"
 	"net/netip"
+	"runtime/pprof"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,4 +169,48 @@ func TestAProberThatDoesNotEnd(t *testing.T) {
 		require.Zero(t, l.running, "they end, and nobody is there to hear of it")
 		require.Equal(t, ProbeCounts{Unprobed: 100}, p.Probes())
 	})
+}
+
+// slowLoad is a store that is read for as long as its ctx lets it.
+type slowLoad struct {
+	MemoryStore
+	begun chan struct{}
+}
+
+func (s *slowLoad) Load(ctx context.Context) iter.Seq2[Binding, error] {
+	return func(yield func(Binding, error) bool) {
+		select {
+		case s.begun <- struct{}{}:
+		default:
+		}
+		<-ctx.Done()
+		yield(Binding{}, ctx.Err())
+	}
+}
+
+// Serve ends with its socket though the prober waits for a client that reads the
+// store: that goes on until Serve ends its ctx. No bubble: it takes a lock for work.
+func TestServeEndsWhileTheProberWaitsForTheStore(t *testing.T) {
+	store := &slowLoad{begun: make(chan struct{}, 1)}
+	p := small(10)
+	p.Store = store
+	s, l := newServer(withPool(p)), newLink(t)
+	s.probers.on("eth1") <- struct{}{} // so that the client comes first
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	l.put(discover(mac(1)))
+	<-store.begun
+	<-s.probers.on("eth1")
+	require.Eventually(t, func() bool {
+		var stacks bytes.Buffer
+		require.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
+		return bytes.Contains(stacks.Bytes(), []byte("(*probed).enter"))
+	}, time.Minute, time.Millisecond)
+	l.fail(net.ErrClosed)
+	select {
+	case err := <-served:
+		require.ErrorIs(t, err, net.ErrClosed)
+	case <-time.After(time.Minute):
+		t.Fatal("Serve waits for ever")
+	}
 }

@@ -116,10 +116,10 @@ func (s *Server) serve(conn net.PacketConn, pxe bool) error {
 	on := &serving{server: s, conn: c, ctx: ctx, pxe: pxe, workers: newWorkers()}
 	stopProbing := on.probe()
 	err = on.loop(run.Draining())
-	stopProbing()
 	if !errors.Is(err, ErrServerClosed) {
 		cancel() // the socket is gone: nothing that a policy still does can be told
 	}
+	stopProbing() // may wait for a policy that reads the leases
 	close(on.workers.over)
 	on.work.Wait()
 	_ = conn.Close()
