@@ -46,6 +46,9 @@ func (t *table) found(f finding, now, until time.Time) verdict {
 	if f.err == nil && !f.inUse {
 		t.stock.counts.Free++
 		t.stock.proofs[i].until = now.Add(stockTime) // dropped by freeToProbe if somebody took it meanwhile
+		if len(t.stock.proofs) > maxStock {
+			t.stock.proofs = slices.Delete(t.stock.proofs, i, i+1) // offered without proof, and so many that freeToProbe has no turn
+		}
 		return foundFree
 	}
 	t.stock.proofs = slices.Delete(t.stock.proofs, i, i+1)

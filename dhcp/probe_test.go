@@ -356,6 +356,25 @@ func TestTheStockIsBounded(t *testing.T) {
 	})
 }
 
+// Nor does it grow while so many addresses are offered without proof that there is
+// time for no other probes: then nothing is thrown away either.
+func TestTheStockIsBoundedWhileOthersAreProbed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &Pool{First: addr("10.0.0.2"), Last: addr("10.0.255.254")}
+		l := serveOn(t, newServer(withPool(p), func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16") }), newLink(t))
+		for i := range 2000 {
+			a := addr4(number(p.First) + uint32(i)).String() // a new one, whatever is known to be free
+			require.Equal(t, a, l.offer(t, mac(i), optAddr(50, a)))
+			rest(probePace - time.Millisecond)
+			p.mu.Lock()
+			known := len(p.table.stock.proofs)
+			p.mu.Unlock()
+			require.LessOrEqual(t, known, maxStock+maxProbing)
+		}
+		require.InDelta(t, 2000, p.Probes().Free, 100)
+	})
+}
+
 func TestWhatIsNotProbed(t *testing.T) {
 	relayed := func(s *Server) {
 		s.Networks[0].Interface, s.Networks[0].Addr = "", netip.Prefix{}
