@@ -96,6 +96,7 @@ func (p *Pool) claim(ctx context.Context, t *table, addr netip.Addr, b Binding) 
 		return nil, errBusy
 	}
 	s.busy = true
+	t.claimed(addr)
 	p.mu.Unlock()
 	stored, err := p.store.Claim(ctx, b)
 	refreshed := false

@@ -1,6 +1,8 @@
 package dhcp
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -45,13 +47,16 @@ func (t *table) found(f finding, now, until time.Time) verdict {
 	i, _ := t.stock.find(place) // it is there until now
 	if f.err == nil && !f.inUse {
 		t.stock.counts.Free++
-		t.stock.proofs[i].until = now.Add(stockTime) // dropped by freeToProbe if somebody took it meanwhile
+		t.stock.proofs[i] = proof{place: place, until: now.Add(stockTime)} // dropped by freeToProbe if somebody took it meanwhile
 		if len(t.stock.proofs) > maxStock {
 			t.stock.proofs = slices.Delete(t.stock.proofs, i, i+1) // offered without proof, and so many that freeToProbe has no turn
 		}
 		return foundFree
 	}
 	t.stock.proofs = slices.Delete(t.stock.proofs, i, i+1)
+	if errors.Is(f.err, context.Canceled) {
+		return notOurs // see claimed
+	}
 	if f.err != nil {
 		t.stock.counts.Failed++
 		return notProved

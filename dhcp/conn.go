@@ -53,8 +53,8 @@ type AddrProber interface {
 	// its hardware address, nil if that cannot be told. An error that wraps
 	// [errors.ErrUnsupported] says that asking again is of no use.
 	//
-	// It must return at once when ctx ends, which it does when the server stops
-	// and after five seconds. One that does not holds up the end of Serve for a
+	// It must return at once when ctx ends, which it does when the server stops,
+	// when a client gets the address and after five seconds. One that does not holds up the end of Serve for a
 	// second, and no more are made while sixteen are under way.
 	ProbeAddr(ctx context.Context, addr netip.Addr, ifname string) (hw net.HardwareAddr, inUse bool, err error)
 }

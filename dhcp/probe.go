@@ -180,7 +180,12 @@ func (b *probing) loop(ctx context.Context) {
 			continue
 		}
 		running++
-		go func() { findings <- of.ask(ctx, a) }()
+		asking, stop := context.WithTimeout(ctx, probeTimeout)
+		of.begun(a, stop)
+		go func() {
+			defer stop()
+			findings <- of.ask(asking, a)
+		}()
 		pace.Reset(probePace)
 	}
 }

@@ -99,9 +99,19 @@ func (p *probed) pick(pick picker, now time.Time) (netip.Addr, bool) {
 	return pick(p.table, now, func(a netip.Addr) bool { return usable(p.seen, a) })
 }
 
+// begun lets a client that gets the address end the asking, which pick began.
+func (p *probed) begun(a netip.Addr, stop func()) {
+	p.pool.mu.Lock()
+	defer p.pool.mu.Unlock()
+	place, _ := p.table.offset(a)
+	i, _ := p.table.stock.find(place)
+	p.table.stock.proofs[i].stop = stop
+	if s := p.table.slots[a]; s != nil && (s.busy || s.rec.active(time.Now())) {
+		stop()
+	}
+}
+
 func (p *probed) ask(ctx context.Context, a netip.Addr) finding {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	hw, inUse, err := p.by.on.conn.prober.ProbeAddr(ctx, a, p.by.ifname)
 	return finding{of: p, addr: a, inUse: inUse, hw: hw, err: err}
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/stretchr/testify/require"
 )
 
@@ -213,4 +214,24 @@ func TestServeEndsWhileTheProberWaitsForTheStore(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("Serve waits for ever")
 	}
+}
+
+// A client that gets an address asks itself who uses it, and declines it if it hears
+// anybody else ask: nobody does when its ACK comes.
+func TestD023_NoProbeOutlastsTheACK(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := small(1)
+		l := serveOn(t, newServer(withPool(p)), newLink(t))
+		require.Equal(t, 1, l.running)
+		require.Equal(t, "192.0.2.100", l.offer(t, mac(1)))
+		require.Equal(t, 1, l.running, "an offer is no reason to stop")
+		require.Equal(t, "192.0.2.100", l.exchange(t, dhcpv4.MessageTypeAck, request(mac(1), selecting("192.0.2.100"))))
+		synctest.Wait()
+		require.Zero(t, l.running)
+		require.Equal(t, ProbeCounts{Unprobed: 1}, p.Probes())
+		require.Zero(t, l.logged("canceled"))
+		l.put(release(1, "192.0.2.100"))
+		rest(2 * time.Second)
+		require.Equal(t, ProbeCounts{Free: 1, Unprobed: 1}, p.Probes(), "it goes on at once")
+	})
 }

@@ -34,6 +34,7 @@ type stock struct {
 type proof struct {
 	place int       // in the range
 	until time.Time // zero: it is being asked for
+	stop  func()    // ends the asking; nil: it has not begun
 }
 
 // close forgets what is known when nobody probes any more, but for the counts.
@@ -55,8 +56,18 @@ func (s *stock) begin(place int) bool {
 	if !known {
 		s.proofs = slices.Insert(s.proofs, i, proof{place: place})
 	}
-	s.proofs[i].until = time.Time{}
+	s.proofs[i] = proof{place: place}
 	return true
+}
+
+// claimed ends the asking for an address that a client is about to get: it asks who
+// uses it before it uses it itself, and takes a probe of another for a conflict (RFC
+// 5227 section 2.1.1).
+func (t *table) claimed(a netip.Addr) {
+	place, _ := t.offset(a)
+	if i, ok := t.stock.find(place); ok && t.stock.proofs[i].until.IsZero() && t.stock.proofs[i].stop != nil {
+		t.stock.proofs[i].stop()
+	}
 }
 
 // proved reports whether an address was found free of late.
