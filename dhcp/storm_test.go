@@ -23,7 +23,10 @@ func (s *slowStore) Claim(ctx context.Context, b Binding) (Binding, error) {
 func TestP017_OffersDoNotWaitForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(withPool(&Pool{First: addr("10.0.0.2"), Last: addr("10.0.255.254"), Store: new(slowStore)}),
-			func(s *Server) { s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16") })
+			func(s *Server) {
+				s.Networks[0].Addr = netip.MustParsePrefix("10.0.0.1/16")
+				s.MaxClients = 2000 // room for all 1000 at once, in the part for DISCOVERs
+			})
 		c := newFakeConn(t)
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(c) }()
