@@ -189,7 +189,7 @@ func (w *grubWriter) entry(e *Entry) {
 // again writes the end of a loop: what has failed, and the wait for the next round,
 // in which Esc does what and runs the command.
 func (w *grubWriter) again(indent string, e *Entry, what, command string) {
-	w.line("%secho %s", indent, grubQuote(" Failed to boot "+e.title()))
+	w.line("%secho %s", indent, grubQuote(" Failed: "+e.title()))
 	w.line("%secho %s", indent, grubQuote(fmt.Sprintf(" Press Esc %s, or wait %v to try again.", what, retryDelay)))
 	w.line("%sif sleep --interruptible %d; then true; else %s; fi", indent, int(retryDelay.Seconds()), command)
 }

@@ -62,7 +62,7 @@ type AddrProber interface {
 // AddrLister is a conn that knows the host's own addresses. It is asked for
 // each packet of a [Network] whose Addr is not set, and so should answer from
 // memory or within microseconds; and where addresses are probed (see
-// [AddrProber]) for those of all interfaces, up to five times a second.
+// [AddrProber]) for those of all interfaces, up to five times a second for a pool.
 type AddrLister interface {
 	// InterfaceAddrs returns the IPv4 addresses of an interface with their
 	// masks, the primary one first; those of all interfaces for "".

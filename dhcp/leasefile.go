@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -143,8 +144,11 @@ type DamagedLeasesError struct {
 
 // Error implements error.
 func (e *DamagedLeasesError) Error() string {
-	return fmt.Sprintf("dhcp: lease file %s is damaged at offset %d: %s; put back a copy of it, or keep what is left with RepairLeaseFile",
-		e.Path, e.Offset, e.Problem)
+	remedy := "put back a copy of it, or keep what is left with RepairLeaseFile"
+	if e.Offset < headerLen {
+		remedy = "put back a copy of it, or move it away to begin without leases"
+	}
+	return fmt.Sprintf("dhcp: lease file %s is damaged at offset %d: %s; %s", e.Path, e.Offset, e.Problem, remedy)
 }
 
 // OpenLeaseFile opens the lease file of this path, and makes an empty one if
@@ -170,14 +174,29 @@ func resolve(path string) (string, error) {
 		return "", err
 	}
 	real, err := filepath.EvalSymlinks(path)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return real, err
+	if err == nil {
+		return real, checkRegular(real)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return "", fmt.Errorf("%s is a symbolic link to a file that does not exist; remove the link or make the directory it leads to", path)
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
 		return "", fmt.Errorf("its directory must exist: %w", err)
 	}
 	return filepath.Join(dir, filepath.Base(path)), nil
+}
+
+// checkRegular refuses a directory or a pipe before anything is made beside it.
+func checkRegular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file; name one, or one that is to be made", path)
+	}
+	return err
 }
 
 func openLeaseFile(disk leaseDisk, path string) (*LeaseFile, error) {

@@ -96,7 +96,11 @@ func TestLeaseFileCutAtEveryByte(t *testing.T) {
 			var damaged *DamagedLeasesError
 			require.ErrorAs(t, err, &damaged, "%d bytes", n)
 			require.EqualValues(t, n, damaged.Offset)
-			require.ErrorContains(t, err, "RepairLeaseFile")
+			if n < headerLen {
+				require.NotContains(t, err.Error(), "RepairLeaseFile", "there is nothing to keep")
+			} else {
+				require.ErrorContains(t, err, "RepairLeaseFile")
+			}
 			continue
 		}
 		require.NoError(t, err, "%d bytes", n)

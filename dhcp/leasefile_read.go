@@ -105,7 +105,7 @@ func readLeases(file leaseHandle, path string) (*leases, error) {
 // header reads the beginning of the file.
 func (r *leaseReader) header() (h fileHeader, err error) {
 	if r.size < headerLen {
-		return h, r.damaged(r.size, "the file ends before its header does; if it never had any leases remove it")
+		return h, r.damaged(r.size, "the file ends before its header does")
 	}
 	p, err := r.at(0, headerLen)
 	if err != nil {

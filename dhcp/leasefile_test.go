@@ -138,11 +138,20 @@ func TestLeaseFileCannotBeOpened(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "directory must exist")
 	_, err = OpenLeaseFile(dir)
-	require.Error(t, err)
+	require.ErrorContains(t, err, "not a regular file")
+	require.NoFileExists(t, dir+".lock")
 	_, err = RepairLeaseFile(filepath.Join(dir, "leases"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	_, err = os.Stat(filepath.Join(dir, "leases"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
+
+	link := filepath.Join(dir, "link")
+	if os.Symlink(filepath.Join(dir, "unmounted", "leases"), link) == nil { // not everybody may on Windows
+		_, err = OpenLeaseFile(link)
+		require.ErrorContains(t, err, "symbolic link to a file that does not exist")
+		_, err = os.Readlink(link)
+		require.NoError(t, err, "the link is still there")
+	}
 }
 
 // randomBinding has every length, and values at the ends of their ranges.

@@ -51,19 +51,18 @@ func (p *Pool) lock(ctx context.Context) (*table, error) {
 // each packet: what a function with such a loop returns it allocates, even when it
 // does not come that far.
 func (t *table) fill(ctx context.Context, store Store) error {
-	now := time.Now()
 	for b, err := range store.Load(ctx) {
 		if err != nil {
 			return fmt.Errorf("dhcp: loading leases: %w", err)
 		}
-		t.load(b, now)
+		t.load(b)
 	}
 	return nil
 }
 
 // load takes over a record from the store. Of two records of one client the one
 // that ends later counts as the client's; both keep their address taken.
-func (t *table) load(b Binding, now time.Time) {
+func (t *table) load(b Binding) {
 	addr := b.Addr.Addr()
 	if b.Version == 0 || !addr.Is4() {
 		return

@@ -160,7 +160,7 @@ func (p *Pool) fits(network netip.Prefix) (errs []error) {
 // Knows implements [Member].
 func (p *Pool) Knows(ctx context.Context, r *Request) bool { return p.standing(ctx, r) > unknownClient }
 
-// standing .
+// standing says how well the pool knows who sent a request.
 func (p *Pool) standing(ctx context.Context, r *Request) standing {
 	t, err := p.lock(ctx)
 	if err != nil {

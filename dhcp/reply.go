@@ -11,6 +11,10 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
+// roomForOptions is how many options most replies have at most, so that the map
+// need not grow.
+const roomForOptions = 14
+
 // newReply starts a reply with what RFC 2131 table 3 has in all of them.
 func newReply(r *Request, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	p := &dhcpv4.DHCPv4{
@@ -20,11 +24,10 @@ func newReply(r *Request, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		Flags:         r.Packet.Flags,
 		GatewayIPAddr: r.Packet.GatewayIPAddr,
 		ClientHWAddr:  r.Packet.ClientHWAddr,
-		Options: dhcpv4.Options{
-			53: {byte(t)},
-			54: r.serverIdentifier().AsSlice(),
-		},
+		Options:       make(dhcpv4.Options, roomForOptions),
 	}
+	p.Options[53] = []byte{byte(t)}
+	p.Options[54] = r.serverIdentifier().AsSlice()
 	// RFC 6842 section 3: returned as it came, also in a NAK.
 	if id := r.ClientID(); id != nil {
 		p.Options[61] = id

@@ -170,6 +170,9 @@ func (t *table) identify(r *Request) client {
 
 // reservation returns the first reservation that names one of the identities.
 func (t *table) reservation(hw net.HardwareAddr, uuid string, id []byte) *Reservation {
+	if len(t.reserved) == 0 {
+		return nil
+	}
 	for _, name := range []string{"h" + string(hw), "u" + uuid, "i" + string(id)} {
 		if r := t.reserved[name]; r != nil {
 			return r

@@ -17,9 +17,10 @@ import (
 // ErrServerClosed is returned by [Server.Serve] after Shutdown or Close.
 var ErrServerClosed = lifecycle.ErrServerClosed
 
-// defaultMaxClients lets a rack that powers up at once be served while each
-// policy call waits for a disk.
-const defaultMaxClients = 1024
+// defaultMaxClients lets a rack of a thousand machines that power up at once be
+// served while each policy call waits for a disk: three quarters are for their
+// DISCOVERs.
+const defaultMaxClients = 2048
 
 // Server is a DHCPv4 server. Its fields must not change once it serves. Two
 // servers in one process know nothing of each other.
@@ -51,7 +52,7 @@ type Server struct {
 	ServerPort, ClientPort, RelayPort uint16
 	// MaxClients is how many clients may be in work at once; what comes beyond
 	// is dropped as QueueFull. A quarter of them is not for DISCOVERs, so that a
-	// server with too much to do completes what it has offered. Zero: 1024.
+	// server with too much to do completes what it has offered. Zero: 2048.
 	MaxClients int
 	// Trace is told what happens; nil: nobody is.
 	Trace *Trace

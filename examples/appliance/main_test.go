@@ -43,6 +43,7 @@ func TestMistakesOnTheCommandLineNameTheFlagAndTheRemedy(t *testing.T) {
 		"stock, live":        {append(complete, "-loader", "stock", "-root", "nbd", "-live"), []string{"-root, -nfs and -live are for menus made here"}},
 		"stock, HTTP port":   {append(complete, "-loader", "stock", "-http", ":8080"), []string{"-http", "no port but 80"}},
 		"stock, NBD port":    {append(complete, "-loader", "stock", "-nbd", ":10810"), []string{"-nbd", "no port but 10809"}},
+		"stock, unverified":  {append(complete, "-loader", "stock", "-no-checksum"), []string{"-no-checksum is for menus made here"}},
 		"stock with params":  {append(complete, "-loader", "stock", "-params", "x"), []string{"-params is for menus made here"}},
 		"range backwards":    {append(complete, "-range", "192.0.2.9-192.0.2.1"), []string{"-range", "192.0.2.100-192.0.2.199"}},
 		"range of IPv6":      {append(complete, "-range", "2001:db8::1-2001:db8::9"), []string{"-range"}},

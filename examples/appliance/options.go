@@ -210,6 +210,9 @@ func (o *options) checkStock() error {
 	if len(o.params) > 0 {
 		errs = append(errs, errors.New("-params is for menus made here, and -loader stock boots the medium's own"))
 	}
+	if o.noChecksum {
+		errs = append(errs, errors.New("-no-checksum is for menus made here, and the medium's own that -loader stock boots says itself what is verified"))
+	}
 	if o.root == "nfs" || o.root == "tftp" || o.live {
 		errs = append(errs, errors.New("-root, -nfs and -live are for menus made here: with -loader stock the medium's own chooses, and is served by HTTP and NBD"))
 	}
