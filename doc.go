@@ -27,8 +27,10 @@
 // go by hardware address.
 //
 // A machine's first DISCOVER opens a boot, which has an ID. The [Booter] is
-// asked once for it, and what it answered stays for the whole boot. The ID is
-// part of the URLs that the machine is given, and of every [Event].
+// asked once for it, and what it answered stays for the whole boot; it is asked
+// again after an error, and when the Server was started anew in between, which
+// the machine survives with a [dhcp.LeaseFile]. The ID is part of the URLs that
+// the machine is given, and of every [Event].
 //
 // # Beside another DHCP server
 //

@@ -102,8 +102,9 @@ type Server struct {
 
 	// DHCPAddr, PXEAddr, TFTPAddr, HTTPAddr, HTTPSAddr and NBDAddr are the
 	// addresses that Listen opens, as "host:port". Empty means ":67", ":4011",
-	// ":69", ":80", ":443" and ":10809"; port 0 takes a free one. PXE, which is
-	// the boot server, is opened when a network is of mode Proxy or BootServer,
+	// ":69", ":80", ":443" and ":10809"; port 0 takes a free one. DHCP is not
+	// opened when all networks are of mode BootServer; PXE, which is
+	// the boot server, is when a network is of mode Proxy or BootServer,
 	// HTTPS when TLS is set, NBD when Root serves it. Clients know no other ports
 	// for DHCP and PXE, SystemRescue none for NBD.
 	DHCPAddr, PXEAddr, TFTPAddr, HTTPAddr, HTTPSAddr, NBDAddr string
@@ -124,7 +125,9 @@ type Server struct {
 	OnEvent func(Event)
 
 	// Logger receives warnings about this host and its network that belong to
-	// no boot. Nil is silent.
+	// no boot, among them addresses of a pool that a machine uses without a lease.
+	// At level Info it is told on which interfaces nothing can be probed. Nil is
+	// silent.
 	Logger *slog.Logger
 
 	state   lifecycle.State

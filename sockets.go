@@ -57,8 +57,8 @@ func (s Sockets) Close() error {
 
 // Listen checks the configuration and opens the sockets it asks for. It is the
 // only step that needs a privilege (ports below 1024; CAP_NET_RAW on Linux to
-// answer clients that have no address yet by a frame of their own: without it
-// they are answered by broadcast). The caller passes the sockets to Serve, which
+// answer clients that have no address yet by a frame of their own, and to probe
+// addresses: without it they are answered by broadcast, and nothing is probed). The caller passes the sockets to Serve, which
 // closes them, or closes them itself.
 func (s *Server) Listen(ctx context.Context) (Sockets, error) {
 	if err := s.Validate(); err != nil {

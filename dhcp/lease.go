@@ -40,12 +40,14 @@ type LeaseOptions interface {
 }
 
 // LeasePolicy decides who gets which address. [Pool] is one; a provisioning
-// tool implements it on its own inventory. [Chain] joins several.
+// tool implements it on its own inventory. [Chain] joins several. Optional upgrades
+// are [Member], [OfferWithdrawer] and [LeaseFinder]; without the last a server that
+// was restarted does not know machines in the middle of a boot.
 //
 // Calls for one client, as told by its hardware address, come one after the
 // other and in the order of its packets; calls for different clients are
 // concurrent. A call may block: then that client waits, others do not, up to
-// [Server.MaxClients]. ctx ends when the server is closed, not when it is shut
+// [Server.MaxClients] (in a pxe.Server the default). ctx ends when the server is closed, not when it is shut
 // down. The server does not recover a panic.
 //
 // The server has done these things before, so that no policy needs to: a

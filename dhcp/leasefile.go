@@ -28,9 +28,9 @@ import (
 // for the moment of the change, when they wait for two syncs of what was claimed
 // in between, and one of the directory.
 //
-// The file has the mode 0640, whatever the umask. Two more names belong to it:
-// with ".lock" added, an empty file that stays, and with ".new" added, a new file
-// in the making.
+// The file has the mode 0640, whatever the umask. Three more names belong to it:
+// with ".lock" added, an empty file that stays, with ".new" added, a new file in
+// the making, and with ".damaged" added, what [RepairLeaseFile] found.
 //
 // # Damage
 //
@@ -38,8 +38,8 @@ import (
 // and OpenLeaseFile cuts it off. Everything else that is not as it was written is
 // damage, down to one bit anywhere, and then OpenLeaseFile returns a
 // [*DamagedLeasesError] and gives out nothing: a lease might be missing, and its
-// address be given to somebody else. A copy of the file, or [RepairLeaseFile],
-// helps. Two kinds of damage look like the crash and are not seen: a file that
+// address be given to somebody else. A copy of the file that has all leases, or
+// [RepairLeaseFile], helps. Two kinds of damage look like the crash and are not seen: a file that
 // was cut off later than its last compaction, and sectors of the last append that
 // turn to zeros.
 //
@@ -144,7 +144,7 @@ type DamagedLeasesError struct {
 
 // Error implements error.
 func (e *DamagedLeasesError) Error() string {
-	remedy := "put back a copy of it, or keep what is left with RepairLeaseFile"
+	remedy := "put back a copy of it that has all leases, or keep what is left with RepairLeaseFile"
 	if e.Offset < headerLen {
 		remedy = "put back a copy of it, or move it away to begin without leases"
 	}

@@ -9,14 +9,16 @@ import (
 
 // RepairLeaseFile makes a damaged lease file usable again: it keeps the records
 // that are whole, and returns how many bindings that makes. The file as it was
-// remains beside it, with ".damaged" added to its name. A file that is not
-// damaged is not changed.
+// remains beside it, with ".damaged" added to its name, in place of one from an earlier repair. A file
+// that is not damaged is not changed. No server may have it open
+// ([ErrLeaseFileInUse]).
 //
 // A lease that was in the damaged part is forgotten, or is again what it was some
 // time before, so that its address may be given to another client. Those who had
 // such a lease are safe again once they have renewed it: after a lease time, that
-// is, or when all machines of the network have been restarted. Put back a copy of
-// the file instead if there is one that is newer than the oldest lease.
+// is, or when all machines of the network have been restarted. A copy of the file that
+// is put back in its place forgets, in the same way, what was leased and renewed
+// after the copy was made: it is the better choice if that was nothing.
 //
 // If the first 40 bytes are damaged nothing can be told from chance, and the
 // error is a [*DamagedLeasesError]; then remove the file to begin with none.

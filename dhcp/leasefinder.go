@@ -11,7 +11,8 @@ import (
 // LeaseFinder is an optional upgrade of [LeasePolicy]: it knows who has an
 // address. A boot server that was restarted asks it about the machines that go on
 // with a boot that was begun before; later stages of a boot know only an address.
-// [Pool] and [Chain] are such.
+// [Pool] and [Chain] are such. Of a lease that is a [Binding] they learn the
+// machine's UUID too.
 type LeaseFinder interface {
 	// LeaseAt returns the lease that an address is given away by now, and nil if
 	// there is none: an address that is offered, was given back, or whose lease

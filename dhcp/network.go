@@ -21,9 +21,11 @@ const (
 	// Everybody else it leaves alone, and U-Boot, which knows no proxies.
 	Proxy
 	// BootServer is a PXE boot server (PXE 2.1 section 2.2.4): it answers on port
-	// 4011 only, to machines that another server's options send there. UEFI HTTP
-	// Boot knows no such servers, and an iPXE asks the server of its lease: machines
-	// are given pxelinux, or shim and GRUB.
+	// 4011 only, to machines that another server's options send there: pxe.DHCPHint
+	// writes them. UEFI HTTP Boot knows no such servers. What a loader does that
+	// asks again for its configuration is up to the other server's lease: pxelinux,
+	// shim and GRUB, and an iPXE in the network card, were booted so; an iPXE that
+	// is loaded first was not.
 	BootServer
 )
 

@@ -103,7 +103,8 @@ const (
 	RFCViolation DropReason = "rfc-violation"
 	// Duplicate: a retransmission of a packet whose answer is being worked on.
 	Duplicate DropReason = "duplicate"
-	// QueueFull: MaxClients clients are in work.
+	// QueueFull: MaxClients clients are in work; for a DISCOVER three quarters of
+	// that.
 	QueueFull DropReason = "queue-full"
 	// LimitExceeded: this one client has too many packets waiting, or has
 	// declined too many addresses.

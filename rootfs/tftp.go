@@ -9,7 +9,7 @@ import "net/url"
 // It is for networks that let nothing else through, and slow: SystemRescue's
 // initramfs fetches with curl, which asks for blocks of 512 bytes and waits for
 // an acknowledgement of each, so a megabyte costs 2,048 round trips, and the
-// 1.1 GB of a current medium more than two million. In a virtual machine 66 MB
+// 1.15 GB of a current medium more than two million. In a virtual machine 66 MB
 // took twice as long as by HTTP; where a round trip takes a millisecond a medium
 // takes more than half an hour. Use [HTTP] where you can.
 type TFTP struct {

@@ -58,7 +58,7 @@ func (o *options) openLeases(stderr io.Writer) (store dhcp.Store, closeLeases fu
 func (o *options) repairLeases(damaged *dhcp.DamagedLeasesError, stderr io.Writer) (*dhcp.LeaseFile, error) {
 	problem := fmt.Sprintf("%s is damaged at offset %d: %s", damaged.Path, damaged.Offset, damaged.Problem)
 	if !o.leasesRepair {
-		return nil, fmt.Errorf("-leases: %s; put back a copy of it, or add -leases-repair to keep what is whole", problem)
+		return nil, fmt.Errorf("-leases: %s; put back a copy of it that has all leases, or add -leases-repair to keep what is whole", problem)
 	}
 	kept, err := dhcp.RepairLeaseFile(o.leases)
 	if errors.As(err, &damaged) {

@@ -101,7 +101,7 @@ func TestADamagedLeaseFileIsRefusedAndRepairedOnDemand(t *testing.T) {
 
 	_, _, err = withLeases(t, path).openLeases(io.Discard)
 	require.ErrorContains(t, err, "damaged at offset")
-	require.ErrorContains(t, err, "put back a copy of it, or add -leases-repair")
+	require.ErrorContains(t, err, "put back a copy of it that has all leases, or add -leases-repair")
 
 	var said bytes.Buffer
 	store, closeLeases, err = withLeases(t, path, "-leases-repair").openLeases(&said)

@@ -22,7 +22,8 @@ import (
 // takes longest.
 const limit = 30 * time.Minute
 
-const usage = `usage: quickstart [-vm] [-media PATH] [-firmware bios|uefi|ipxe]
+const usage = `usage: quickstart [-media PATH] [-firmware bios|uefi|ipxe]
+       quickstart [-media PATH] -vm
 
 Boots a machine from a pxe.Server on this computer and shows each step. Without
 flags the machine is simulated, the medium is made up, and no privilege is needed.
@@ -68,6 +69,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: every option begins with a dash", flags.Arg(0))
+	}
+	if *virtual && *name != "bios" {
+		return errors.New("-firmware is for the simulated machine: leave it out with -vm, whose machine has a BIOS")
 	}
 	firmware, err := firmwareByName(*name)
 	if err != nil {

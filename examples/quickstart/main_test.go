@@ -53,6 +53,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	var help bytes.Buffer
 	require.ErrorIs(t, run(context.Background(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	require.Contains(t, help.String(), "-media")
+	require.ErrorContains(t, run(t.Context(), []string{"-vm", "-firmware", "uefi"}, io.Discard, io.Discard), "leave it out with -vm")
 	require.ErrorContains(t, run(t.Context(), []string{"-firmware", "coreboot"}, io.Discard, io.Discard), "use bios, uefi or ipxe")
 	require.ErrorContains(t, run(t.Context(), []string{"vm"}, io.Discard, io.Discard), `"vm"`)
 	require.ErrorContains(t, run(t.Context(), []string{"-media", "no-such.iso"}, io.Discard, io.Discard), "no-such.iso")

@@ -90,7 +90,7 @@ func bootVM(ctx context.Context, screen *screen, media string) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(sockets) }()
 	screen.headline("medium     %s (volume %s)", media, iso.VolumeID())
-	screen.headline("machine    QEMU without KVM: this takes half a minute; ^C ends it")
+	screen.headline("machine    QEMU without KVM: half a minute, or many with a real medium; ^C ends it")
 	screen.headline("")
 
 	bootErr := watch(ctx, screen, machine, upLine)

@@ -43,7 +43,11 @@ var diskCases = []diskCase{
 func diskArrangements() []arrangement {
 	var all []arrangement
 	for _, c := range diskCases {
-		what := "the local disk, by the menu"
+		menu := dhcp.FamilyIPXE
+		if c.loader != 0 {
+			menu = c.loader
+		}
+		what := "the local disk, by the menu of " + menu.String()
 		if c.once {
 			what = "once over the network, then the local disk"
 		}
