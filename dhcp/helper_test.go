@@ -252,7 +252,7 @@ func (c *fakeConn) ReadFromLocal(p []byte) (int, netip.AddrPort, netip.Addr, str
 	case <-c.wake:
 		return c.ReadFromLocal(p)
 	case q := <-c.in:
-		if len(q.b) > 0 && q.b[0] == 1 {
+		if !c.unjudged && len(q.b) > 0 && q.b[0] == 1 {
 			c.watch.Datagram(q.from, netip.AddrPortFrom(q.to, 67), q.b)
 		}
 		return copy(p, q.b), q.from, q.to, q.ifname, nil

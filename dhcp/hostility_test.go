@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"runtime"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,16 +18,12 @@ import (
 // beginning.
 const maxGrowth = 16 << 20
 
-// mutatedPackets is how many packets are sent: PXE_MUTATED_PACKETS=1000000 for the
-// long run.
-func mutatedPackets(t *testing.T) int {
-	text := os.Getenv("PXE_MUTATED_PACKETS")
-	if text == "" {
-		return 20000
+// mutatedPackets is how many packets are sent.
+func mutatedPackets() int {
+	if testing.Short() {
+		return 20_000
 	}
-	n, err := strconv.Atoi(text)
-	require.NoError(t, err, "PXE_MUTATED_PACKETS is a number of packets")
-	return n
+	return 1_000_000
 }
 
 // TestCVE_2010_3611_CVE_2018_5732_CVE_2022_2928_MutatedPackets is for crashes and
@@ -37,7 +31,7 @@ func mutatedPackets(t *testing.T) int {
 // CVE-2011-2748, -2749 and -4539, CVE-2012-3570 and -3954, CVE-2018-5733). After
 // each thousand packets a normal client leases an address.
 func TestCVE_2010_3611_CVE_2018_5732_CVE_2022_2928_MutatedPackets(t *testing.T) {
-	n := mutatedPackets(t)
+	n := mutatedPackets()
 	synctest.Test(t, func(t *testing.T) {
 		pool := &Pool{First: addr("192.0.2.100"), Last: addr("192.0.2.199"), LeaseTime: 10 * time.Minute,
 			Reservations: []Reservation{{HardwareAddr: mac(4711), Addr: addr("192.0.2.50")}}}
