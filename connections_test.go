@@ -95,8 +95,13 @@ func TestABootThatBeginsEndsTheConnectionsOfTheOneBefore(t *testing.T) {
 			v.dhcpReceived(firmware(t, dhcp.PXE, dhcpv4.MessageTypeDiscover, 2, net.IPv4zero))
 			ack(t, v, firmware(t, dhcp.PXE, dhcpv4.MessageTypeRequest, 2, net.IPv4zero))
 		}, true},
-		"the same message again": {func(t *testing.T, v *services) {
-			v.dhcpReceived(firmware(t, dhcp.PXE, dhcpv4.MessageTypeDiscover, 1, net.IPv4zero))
+		"switched off and on before it had its loader": {func(t *testing.T, v *services) {
+			v.dhcpReceived(firmware(t, dhcp.IPXE, dhcpv4.MessageTypeDiscover, 2, net.IPv4zero))
+			ack(t, v, firmware(t, dhcp.IPXE, dhcpv4.MessageTypeRequest, 2, net.IPv4zero))
+		}, true},
+		"the same messages again": {func(t *testing.T, v *services) {
+			v.dhcpReceived(firmware(t, dhcp.IPXE, dhcpv4.MessageTypeDiscover, 1, net.IPv4zero))
+			ack(t, v, firmware(t, dhcp.IPXE, dhcpv4.MessageTypeRequest, 1, net.IPv4zero))
 		}, false},
 		"firmware renews its lease": {func(t *testing.T, v *services) {
 			ack(t, v, firmware(t, dhcp.PXE, dhcpv4.MessageTypeRequest, 3, loopback.AsSlice()))

@@ -95,8 +95,9 @@ type boot struct {
 
 // heardXID is a DHCP transaction of a machine, and when it was last heard.
 type heardXID struct {
-	id [4]byte
-	at time.Time
+	id           [4]byte
+	at           time.Time
+	acknowledged bool // its REQUEST was answered by an ACK
 }
 
 // progress is how far a boot has come, as far as a new DISCOVER must know.
@@ -203,7 +204,7 @@ func (b *boot) recent(xid [4]byte, now time.Time) (before time.Time) {
 			return before
 		}
 	}
-	b.xids[b.nextXID] = heardXID{xid, now}
+	b.xids[b.nextXID] = heardXID{id: xid, at: now}
 	b.nextXID = (b.nextXID + 1) % len(b.xids)
 	return before
 }

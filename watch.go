@@ -141,19 +141,29 @@ func (v *services) dhcpSending(r *dhcp.Request, reply *dhcpv4.DHCPv4) {
 	}
 	if len(r.HardwareAddr()) > 0 && r.YourAddr.IsValid() {
 		v.registry.bound(r.HardwareAddr(), r.YourAddr)
-		if b := v.registry.ofMachine(r.HardwareAddr()); r.Client.Kind != dhcp.Plain && b.begins() && r.Packet.ClientIPAddr.IsUnspecified() {
+		if b := v.registry.ofMachine(r.HardwareAddr()); r.Client.Kind != dhcp.Plain && r.Packet.ClientIPAddr.IsUnspecified() && b.acknowledge(r.Packet.TransactionID) {
 			v.connections.reset(r.YourAddr) // it may have had another address before
 		}
 	}
 }
 
-// begins reports whether a boot has come no further than to its first lease.
-func (b *boot) begins() bool {
+// acknowledge notes that a transaction of firmware is acknowledged, and reports
+// whether the machine begins with it: it has come no further than to a lease, and
+// this is no copy of a message, with whose first answer it went on already.
+func (b *boot) acknowledge(xid [4]byte) bool {
 	if b == nil {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for i := range b.xids {
+		if seen := &b.xids[i]; seen.id == xid && !seen.at.IsZero() {
+			if seen.acknowledged {
+				return false
+			}
+			seen.acknowledged = true
+		}
+	}
 	return b.progress == inDiscover && !b.kernel
 }
 
