@@ -111,6 +111,7 @@ func TestAMachineThatFailedBeforeItHadItsKernelTriesAgain(t *testing.T) {
 		files["sysresccd/boot/x86_64/vmlinuz"] = kernel
 		_, err = machine.Boot(t.Context())
 		require.NoError(t, err)
+		synctest.Wait() // the server has written all before it has noted all
 		_, marked, err = once.Marked(t.Context(), machine.HardwareAddr)
 		require.NoError(t, err)
 		require.False(t, marked)
@@ -210,6 +211,7 @@ func TestAMachineIsSentOnToItsLocalDisk(t *testing.T) {
 			boot, err := machine.Boot(t.Context())
 			require.NoError(t, err, firmware)
 			require.False(t, boot.Local)
+			synctest.Wait() // the server has written all before it has noted all
 			boot, err = machine.Boot(t.Context())
 			require.NoError(t, err, firmware)
 			require.True(t, boot.Local, firmware)
