@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,15 +15,22 @@ import (
 	"github.com/pxekit/pxe/internal/bench/dhcpload"
 )
 
-// exchanges are what perfdhcp says about a run.
+// exchanges are what perfdhcp says about a run, and what its namespace says.
 type exchanges struct {
 	discovers, acks int
+	missed          int           // replies that perfdhcp's own socket had no room for
 	cpu             time.Duration // of the server
 }
 
 // drops is the share of exchanges that were begun and not ended, in percent.
 func (e exchanges) drops() float64 {
 	return 100 * float64(e.discovers-e.acks) / float64(max(1, e.discovers))
+}
+
+// unanswered is drops without the exchanges that ended because perfdhcp did not read
+// a reply in time: what the server did not do. A missed reply ends one exchange.
+func (e exchanges) unanswered() float64 {
+	return 100 * float64(max(0, e.discovers-e.acks-e.missed)) / float64(max(1, e.discovers))
 }
 
 // perfdhcpTime is for how long perfdhcp begins exchanges, tryTime for how long where
@@ -53,10 +62,17 @@ func perfdhcpOnce(ctx context.Context, r *running, rate int, d time.Duration) (e
 		return e, err
 	}
 	var out string
+	var missed int
 	err = r.cable.do(func() error {
+		overflowsBefore, err := overflows()
+		if err != nil {
+			return err
+		}
 		out, err = run(ctx, "perfdhcp", "-4", "-r", strconv.Itoa(rate), "-R", "1000000", "-p", strconv.Itoa(int(d.Seconds())),
 			"-W", strconv.Itoa(int(graceTime.Microseconds())), "-l", relayAddr, serverAddr)
-		return err
+		overflowsAfter, countErr := overflows()
+		missed = overflowsAfter - overflowsBefore
+		return errors.Join(err, countErr)
 	})
 	// It ends with 3 when exchanges were not completed.
 	var exit *exec.ExitError
@@ -70,8 +86,36 @@ func perfdhcpOnce(ctx context.Context, r *running, rate int, d time.Duration) (e
 		return e, err
 	}
 	after, err := cpuTime(r.pid)
-	e.cpu = after - before
+	e.cpu, e.missed = after-before, missed
 	return e, err
+}
+
+// overflows is how many datagrams found no room in a socket of this thread's network
+// namespace.
+func overflows() (int, error) {
+	text, err := os.ReadFile("/proc/thread-self/net/snmp")
+	if err != nil {
+		return 0, err
+	}
+	return parseOverflows(string(text))
+}
+
+// parseOverflows finds UDP's RcvbufErrors: a line of names, and one of their values.
+func parseOverflows(snmp string) (int, error) {
+	var names []string
+	for line := range strings.Lines(snmp) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0 || fields[0] != "Udp:":
+		case names == nil:
+			names = fields
+		default:
+			if i := slices.Index(names, "RcvbufErrors"); i >= 0 && i < len(fields) {
+				return strconv.Atoi(fields[i])
+			}
+		}
+	}
+	return 0, fmt.Errorf("no RcvbufErrors of UDP in %q", snmp)
 }
 
 var perfdhcpCounts = regexp.MustCompile(`Statistics for: (DISCOVER-OFFER|REQUEST-ACK)\*\*\*\nsent packets: (\d+)\nreceived packets: (\d+)\n`)
@@ -95,12 +139,12 @@ func parsePerfdhcp(out string) (e exchanges, err error) {
 	return e, nil
 }
 
-// dropped measures what share of so many exchanges a second is not completed, and
-// the server's CPU time for 10,000 that are.
+// dropped measures what share of so many exchanges a second is not completed, what
+// share the server did not answer, and its CPU time for 10,000 that are completed.
 func dropped(rate int) func(context.Context, *running) (sample, error) {
 	return func(ctx context.Context, r *running) (sample, error) {
 		e, err := perfdhcp(ctx, r, rate, perfdhcpTime)
-		return sample{value: e.drops(), more: []float64{e.cpu.Seconds() * 10_000 / float64(max(1, e.acks))}}, err
+		return sample{value: e.drops(), more: []float64{e.unanswered(), e.cpu.Seconds() * 10_000 / float64(max(1, e.acks))}}, err
 	}
 }
 

@@ -27,6 +27,28 @@ func TestParsePerfdhcp(t *testing.T) {
 	}
 }
 
+func TestUnanswered(t *testing.T) {
+	e := exchanges{discovers: 1000, acks: 990, missed: 8}
+	require.Equal(t, 1.0, e.drops())
+	require.Equal(t, 0.2, e.unanswered())
+	e.missed = 11 // one came late, and its exchange was over
+	require.Zero(t, e.unanswered())
+}
+
+func TestParseOverflows(t *testing.T) {
+	const snmp = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\n" +
+		"Udp: 64000 1 7 64000 6 0\nUdpLite: InDatagrams\nUdpLite: 0\n"
+	n, err := parseOverflows(snmp)
+	require.NoError(t, err)
+	require.Equal(t, 6, n)
+	for _, broken := range []string{"", "Udp: RcvbufErrors\n", "Udp: InErrors\nUdp: 0\n", "Udp: InErrors RcvbufErrors\nUdp: 0\n"} {
+		_, err := parseOverflows(broken)
+		require.Error(t, err, broken)
+	}
+	_, err = overflows()
+	require.NoError(t, err)
+}
+
 func TestSearch(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit     int // the server's

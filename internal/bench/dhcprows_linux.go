@@ -41,7 +41,10 @@ func droppedRow(rate int, g *goal) row {
 	return row{
 		name: fmt.Sprintf("dhcp/drops-%d", rate), what: fmt.Sprintf("perfdhcp, %d exchanges/s, dropped", rate), unit: "%",
 		client: perfdhcpProgram, goal: g, measure: dropped(rate), mean: true, without: slow,
-		more: []column{{name: "cpu", what: ": CPU of the server", unit: "s/10,000"}},
+		more: []column{
+			{name: "unanswered", what: ": without replies that perfdhcp did not read in time", unit: "%"},
+			{name: "cpu", what: ": CPU of the server", unit: "s/10,000"},
+		},
 	}
 }
 
