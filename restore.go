@@ -139,7 +139,7 @@ func (v *services) prepare(ctx context.Context, b *boot, byHTTP bool) {
 	} {
 		if err := v.configure(b, family, withHTTP); err != nil {
 			// Most likely it is not the one that the machine has loaded.
-			v.logger().Debug("pxe: a boot that goes on after a restart", "machine", b.hw, "because", err)
+			v.logger().Debug("pxe: a boot that goes on after a restart", "machine", b.hw.String(), "because", err)
 		}
 	}
 }

@@ -139,7 +139,7 @@ func (s *Server) giveBack(ctx context.Context, r *Request) (reason DropReason, e
 		err = r.Network.Leases.Release(ctx, r)
 	} else if err = r.Network.Leases.Decline(ctx, r); err == nil {
 		s.log().Warn("dhcp: address declined: another machine uses it",
-			"addr", r.RequestedAddr(), "client", r.HardwareAddr(), "interface", r.Interface)
+			"addr", r.RequestedAddr(), "client", r.HardwareAddr().String(), "interface", r.Interface)
 	}
 	if err != nil {
 		return reasonOf(err), err

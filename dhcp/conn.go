@@ -30,6 +30,8 @@ type LocalReader interface {
 type LocalWriter interface {
 	// WriteToLocal sends p to dst from the address from, out of the interface
 	// ifname. The zero from and the empty ifname leave the choice to the conn.
+	// Only an error makes a reply that was not sent a counted drop: a UDP socket
+	// of Linux tells some only when it is asked to (IP_RECVERR in ip(7)).
 	WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error)
 }
 

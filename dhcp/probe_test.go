@@ -196,6 +196,7 @@ func TestD023_AnAddressInUseIsNotOffered(t *testing.T) {
 		require.Len(t, l.conflict, 4)
 		require.Contains(t, l.conflict, Conflict{addr("192.0.2.110"), mac(1002), "eth1", false})
 		require.Equal(t, 4, l.logged("another machine uses it"))
+		require.Equal(t, 1, l.logged("addr=192.0.2.110 by=02:00:00:00:03:ea interface=eth1"))
 
 		given := map[string]bool{}
 		for i := range 16 {

@@ -131,7 +131,7 @@ func (p *probed) take(f finding) {
 	if !f.inUse || v == notOurs {
 		return
 	}
-	log := p.by.on.server.log().With("addr", f.addr, "by", f.hw, "interface", p.by.ifname)
+	log := p.by.on.server.log().With("addr", f.addr, "by", f.hw.String(), "interface", p.by.ifname)
 	switch {
 	case v == foundUsed:
 		log.Warn("dhcp: address not given out: another machine uses it", "again after", quarantine)

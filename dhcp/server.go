@@ -147,7 +147,7 @@ func (on *serving) loop(stopped <-chan struct{}) error {
 			return fmt.Errorf("dhcp: reading from socket %s: %w", on.conn.LocalAddr(), err)
 		}
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-		on.server.log().Warn("dhcp: reading", "socket", on.conn.LocalAddr(), "err", err, "again in", delay)
+		on.server.log().Warn("dhcp: reading", "socket", on.conn.LocalAddr().String(), "err", err, "again in", delay)
 		select {
 		case <-stopped:
 			return ErrServerClosed
@@ -255,7 +255,7 @@ func (s *Server) dropped(reason DropReason, r *Request, err error) {
 		s.Trace.Dropped(d)
 	}
 	if reason == Error || reason == NoServerAddr {
-		s.log().Error("dhcp: no reply", "client", d.HardwareAddr, "interface", d.Interface, "err", err)
+		s.log().Error("dhcp: no reply", "client", d.HardwareAddr.String(), "interface", d.Interface, "err", err)
 	}
 }
 

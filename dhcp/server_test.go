@@ -209,19 +209,34 @@ func TestReadErrorsThatPass(t *testing.T) {
 
 func TestWriteErrorsAreCountedAndServingGoesOn(t *testing.T) {
 	dropped := make(chan Drop, 10)
-	s := newServer(func(s *Server) { s.Trace = &Trace{Dropped: func(d Drop) { dropped <- d }} })
+	log := make(lines, 10)
+	s := newServer(func(s *Server) {
+		s.Trace = &Trace{Dropped: func(d Drop) { dropped <- d }}
+		s.Logger = slog.New(slog.NewJSONHandler(log, nil)) // the least forgiving of types
+	})
 	c := serve(t, s)
 	c.mu.Lock()
 	c.frameErr, c.writeErr = errors.New("no frames"), errors.New("no route")
 	c.mu.Unlock()
 	c.put(discover(mac(1)))
 	d := <-dropped
+	line := <-log
+	require.Contains(t, line, `"client":"02:00:00:00:00:01"`)
+	require.Contains(t, line, `"err":"dhcp: sending to 255.255.255.255:68: no route"`)
 	require.Equal(t, Error, d.Reason)
 	require.ErrorContains(t, d.Err, "no route")
 	c.mu.Lock()
 	c.frameErr, c.writeErr = nil, nil
 	c.mu.Unlock()
 	doraOn(t, c, mac(1))
+}
+
+// lines are those of a log.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
 }
 
 func TestTrace(t *testing.T) {

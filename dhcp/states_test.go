@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -209,7 +210,8 @@ func TestDeclineAndReleaseByWhomTheyMayCome(t *testing.T) {
 				store := &MemoryStore{}
 				pool := small(10)
 				pool.Store = store
-				s := newServer(withPool(pool))
+				log := make(lines, 10)
+				s := newServer(withPool(pool), func(s *Server) { s.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 				a := dora(t, s, mac(1), opt(61, 1, 1))
 				dora(t, s, mac(2))
 				mods := append(c.mods, ciaddr(a))
@@ -228,6 +230,10 @@ func TestDeclineAndReleaseByWhomTheyMayCome(t *testing.T) {
 					want = map[BindingState]int{Bound: 1, map[dhcpv4.MessageType]BindingState{4: Declined, 7: Released}[kind]: 1}
 				}
 				require.Equal(t, want, states)
+				if kind == dhcpv4.MessageTypeDecline && c.reason == "" {
+					require.Contains(t, <-log, "addr="+a+" client=02:00:00:00:00:01 interface=eth1")
+				}
+				require.Empty(t, log)
 			})
 		}
 	}

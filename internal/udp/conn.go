@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 )
@@ -40,6 +41,7 @@ func Listen(ctx context.Context, address string, withFrames bool) (*Conn, error)
 	}
 	c := &Conn{UDPConn: pc.(*net.UDPConn)}
 	enlarge(c.UDPConn)
+	c.askForFailures()
 	// Not supported on Windows: the socket then works for a single network.
 	_ = ipv4.NewPacketConn(c.UDPConn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
 	if withFrames {
@@ -53,6 +55,9 @@ func Listen(ctx context.Context, address string, withFrames bool) (*Conn, error)
 func (c *Conn) ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Addr, ifname string, err error) {
 	var oob [128]byte
 	n, oobn, _, from, err := c.ReadMsgUDPAddrPort(p, oob[:])
+	for c.ofEarlier(err) {
+		n, oobn, _, from, err = c.ReadMsgUDPAddrPort(p, oob[:])
+	}
 	if err != nil {
 		return n, from, to, "", err
 	}
@@ -69,7 +74,9 @@ func (c *Conn) ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Add
 }
 
 // WriteToLocal sends one datagram from our address from by the interface named
-// ifname; a zero from and an empty ifname leave the choice to the system.
+// ifname; a zero from and an empty ifname leave the choice to the system. A
+// broadcast for which the system has no room is sent as a frame, if frames can be
+// sent and both are told.
 func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error) {
 	var cm ipv4.ControlMessage
 	if from.Is4() && !from.IsUnspecified() {
@@ -79,6 +86,12 @@ func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifnam
 	send := func(index int) (err error) {
 		cm.IfIndex = index
 		n, _, err = c.WriteMsgUDPAddrPort(p, cm.Marshal(), dst)
+		for tries := 0; tries < 2 && c.ofEarlier(err); tries++ {
+			n, _, err = c.WriteMsgUDPAddrPort(p, cm.Marshal(), dst)
+		}
+		if errors.Is(err, syscall.ENOBUFS) {
+			n, err = c.withoutRoom(err, p, dst, from, index)
+		}
 		return err
 	}
 	if ifname == "" {
@@ -87,6 +100,24 @@ func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifnam
 	}
 	err := c.by(ifname, send)
 	return n, err
+}
+
+// withoutRoom sends a broadcast as a frame, for which the system needs no entry in
+// its table of neighbours. Other datagrams, and those that cannot be sent so either,
+// fail with why.
+func (c *Conn) withoutRoom(why error, p []byte, dst netip.AddrPort, from netip.Addr, index int) (int, error) {
+	if index > 0 && dst.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		src := netip.AddrPortFrom(from, c.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+		packet, err := appendIPv4UDP(nil, src, dst, p)
+		if err == nil {
+			err = c.frames.send(packet, net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, index)
+		}
+		if err == nil {
+			return len(p), nil
+		}
+		why = fmt.Errorf("%w; as a frame: %w", why, err)
+	}
+	return 0, fmt.Errorf("%w (%s)", why, roomRemedy)
 }
 
 // WriteFrame sends one datagram by the interface named ifname to the hardware
