@@ -99,6 +99,17 @@ func TestABootThatBeginsEndsTheConnectionsOfTheOneBefore(t *testing.T) {
 			v.dhcpReceived(firmware(t, dhcp.IPXE, dhcpv4.MessageTypeDiscover, 2, net.IPv4zero))
 			ack(t, v, firmware(t, dhcp.IPXE, dhcpv4.MessageTypeRequest, 2, net.IPv4zero))
 		}, true},
+		"the same, and its transactions are always the same": {func(t *testing.T, v *services) {
+			for _, message := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest} {
+				r := firmware(t, dhcp.PXE, message, 1, net.IPv4zero)
+				r.Received = r.Received.Add(sameMessage)
+				if message == dhcpv4.MessageTypeDiscover {
+					v.dhcpReceived(r)
+				} else {
+					ack(t, v, r)
+				}
+			}
+		}, true},
 		"the same messages again": {func(t *testing.T, v *services) {
 			v.dhcpReceived(firmware(t, dhcp.IPXE, dhcpv4.MessageTypeDiscover, 1, net.IPv4zero))
 			ack(t, v, firmware(t, dhcp.IPXE, dhcpv4.MessageTypeRequest, 1, net.IPv4zero))

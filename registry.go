@@ -201,6 +201,9 @@ func (b *boot) recent(xid [4]byte, now time.Time) (before time.Time) {
 	for i := range b.xids {
 		if seen := &b.xids[i]; seen.id == xid && !seen.at.IsZero() {
 			before, seen.at = seen.at, now
+			if now.Sub(before) >= sameMessage {
+				seen.acknowledged = false // some firmware has one transaction for ever
+			}
 			return before
 		}
 	}
