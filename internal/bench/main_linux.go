@@ -204,6 +204,13 @@ func (o *options) measure(ctx context.Context, row row, in *inputs, versions map
 func once(ctx context.Context, row row, s server, in *inputs) (values []float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(row.limit, sampleLimit))
 	defer cancel()
+	if row.leases() {
+		// What the server before has left in the kernel's table of neighbours, as
+		// dnsmasq does with each client, is in the way of this one.
+		if err := ip(ctx, "neigh flush dev "+serverEnd); err != nil {
+			return nil, err
+		}
+	}
 	r, err := start(ctx, s, in)
 	if err != nil {
 		return nil, err
