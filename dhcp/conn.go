@@ -30,8 +30,9 @@ type LocalReader interface {
 type LocalWriter interface {
 	// WriteToLocal sends p to dst from the address from, out of the interface
 	// ifname. The zero from and the empty ifname leave the choice to the conn.
-	// Only an error makes a reply that was not sent a counted drop: a UDP socket
-	// of Linux tells some only when it is asked to (IP_RECVERR in ip(7)).
+	// Only an error makes a reply that was not sent a counted drop. A UDP socket
+	// of Linux tells some only if it is asked to (IP_RECVERR in ip(7)), which
+	// should not be the one that is read: it then fails with what ICMP says.
 	WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error)
 }
 

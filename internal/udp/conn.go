@@ -25,6 +25,7 @@ const receiveBuffer = 4 << 20
 // for concurrent use.
 type Conn struct {
 	*net.UDPConn
+	sender     *net.UDPConn // tells what cannot be sent; nil: there is none
 	interfaces interfaces
 	frames     frames
 }
@@ -41,7 +42,7 @@ func Listen(ctx context.Context, address string, withFrames bool) (*Conn, error)
 	}
 	c := &Conn{UDPConn: pc.(*net.UDPConn)}
 	enlarge(c.UDPConn)
-	c.askForFailures()
+	c.sender = openSender(ctx, c.UDPConn)
 	// Not supported on Windows: the socket then works for a single network.
 	_ = ipv4.NewPacketConn(c.UDPConn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
 	if withFrames {
@@ -55,9 +56,6 @@ func Listen(ctx context.Context, address string, withFrames bool) (*Conn, error)
 func (c *Conn) ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Addr, ifname string, err error) {
 	var oob [128]byte
 	n, oobn, _, from, err := c.ReadMsgUDPAddrPort(p, oob[:])
-	for c.ofEarlier(err) {
-		n, oobn, _, from, err = c.ReadMsgUDPAddrPort(p, oob[:])
-	}
 	if err != nil {
 		return n, from, to, "", err
 	}
@@ -74,21 +72,22 @@ func (c *Conn) ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Add
 }
 
 // WriteToLocal sends one datagram from our address from by the interface named
-// ifname; a zero from and an empty ifname leave the choice to the system. A
-// broadcast for which the system has no room is sent as a frame, if frames can be
-// sent and both are told.
+// ifname; a zero from and an empty ifname leave the choice to the system. If both
+// are told, a broadcast for which the system has no room is sent as a frame, where
+// that can be done.
 func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error) {
 	var cm ipv4.ControlMessage
+	conn := c.UDPConn
 	if from.Is4() && !from.IsUnspecified() {
 		cm.Src = from.AsSlice()
+		if c.sender != nil {
+			conn = c.sender
+		}
 	}
 	var n int
 	send := func(index int) (err error) {
 		cm.IfIndex = index
-		n, _, err = c.WriteMsgUDPAddrPort(p, cm.Marshal(), dst)
-		for tries := 0; tries < 2 && c.ofEarlier(err); tries++ {
-			n, _, err = c.WriteMsgUDPAddrPort(p, cm.Marshal(), dst)
-		}
+		n, _, err = conn.WriteMsgUDPAddrPort(p, cm.Marshal(), dst)
 		if errors.Is(err, syscall.ENOBUFS) {
 			n, err = c.withoutRoom(err, p, dst, from, index)
 		}
@@ -106,7 +105,7 @@ func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifnam
 // its table of neighbours. Other datagrams, and those that cannot be sent so either,
 // fail with why.
 func (c *Conn) withoutRoom(why error, p []byte, dst netip.AddrPort, from netip.Addr, index int) (int, error) {
-	if index > 0 && dst.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+	if index > 0 && from.Is4() && dst.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		src := netip.AddrPortFrom(from, c.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 		packet, err := appendIPv4UDP(nil, src, dst, p)
 		if err == nil {
@@ -142,7 +141,7 @@ func (c *Conn) by(ifname string, send func(index int) error) error {
 	if err != nil {
 		return err
 	}
-	if err = send(index); err == nil || errors.Is(err, errors.ErrUnsupported) {
+	if err = send(index); err == nil || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.ENOBUFS) {
 		return err
 	}
 	c.interfaces.forget()
@@ -160,5 +159,9 @@ func (c *Conn) InterfaceAddrs(ifname string) ([]netip.Prefix, error) {
 
 // Close closes the socket and the means to send frames.
 func (c *Conn) Close() error {
-	return errors.Join(c.UDPConn.Close(), c.frames.close())
+	err := c.UDPConn.Close()
+	if c.sender != nil {
+		err = errors.Join(err, c.sender.Close())
+	}
+	return errors.Join(err, c.frames.close())
 }
