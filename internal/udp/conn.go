@@ -72,9 +72,9 @@ func (c *Conn) ReadFromLocal(p []byte) (n int, from netip.AddrPort, to netip.Add
 }
 
 // WriteToLocal sends one datagram from our address from by the interface named
-// ifname; a zero from and an empty ifname leave the choice to the system. If both
-// are told, a broadcast for which the system has no room is sent as a frame, where
-// that can be done.
+// ifname; a zero from and an empty ifname leave the choice to the system. If from is
+// told, a datagram for which the system has no room is an error (ENOBUFS on Linux); if
+// both are, a broadcast is sent as a frame then, where that can be done.
 func (c *Conn) WriteToLocal(p []byte, dst netip.AddrPort, from netip.Addr, ifname string) (int, error) {
 	var cm ipv4.ControlMessage
 	conn := c.UDPConn

@@ -16,7 +16,13 @@ import (
 // serveDHCP runs a server on the real port until the test ends.
 func serveDHCP(t *testing.T, networks ...dhcp.Network) *dhcp.Server {
 	t.Helper()
-	conn, err := Listen(t.Context(), ":67", true)
+	return serveDHCPWith(t, true, networks...)
+}
+
+// serveDHCPWith is serveDHCP, with or without the means to send frames.
+func serveDHCPWith(t *testing.T, frames bool, networks ...dhcp.Network) *dhcp.Server {
+	t.Helper()
+	conn, err := Listen(t.Context(), ":67", frames)
 	require.NoError(t, err)
 	server := &dhcp.Server{Networks: networks}
 	served := make(chan error, 1)

@@ -43,12 +43,12 @@ func openSender(ctx context.Context, conn *net.UDPConn) *net.UDPConn {
 		return nil // without a loopback interface, for one
 	}
 	sender := pc.(*net.UDPConn)
-	raw2, err := sender.SyscallConn()
+	rawSender, err := sender.SyscallConn()
 	if err == nil {
-		err = share(raw2, false)
+		err = share(rawSender, false)
 	}
 	if err == nil {
-		err = setOption(raw2, unix.SOL_IP, unix.IP_RECVERR, 1)
+		err = setOption(rawSender, unix.SOL_IP, unix.IP_RECVERR, 1)
 	}
 	if err != nil {
 		_ = sender.Close()

@@ -44,21 +44,9 @@ func noRoom(t *testing.T, ifname string) (room func()) {
 	}
 }
 
-// serveOn lets a server give addresses on srv0, and returns it.
-func serveOn(t *testing.T, withFrames bool) *dhcp.Server {
-	t.Helper()
-	leases := pool("192.0.2.100", "192.0.2.199")
-	leases.NoProbe = true
-	server := &dhcp.Server{Networks: []dhcp.Network{{Interface: "srv0", Mode: dhcp.Full, Leases: leases}}}
-	conn, err := Listen(t.Context(), ":67", withFrames)
-	require.NoError(t, err)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(conn) }()
-	t.Cleanup(func() {
-		require.NoError(t, server.Close())
-		require.ErrorIs(t, <-served, dhcp.ErrServerClosed)
-	})
-	return server
+// srv0 is the network at the end of a cable.
+func srv0() dhcp.Network {
+	return dhcp.Network{Interface: "srv0", Mode: dhcp.Full, Leases: pool("192.0.2.100", "192.0.2.199")}
 }
 
 // A thousand machines that boot at once fill the kernel's table of neighbours. A
@@ -67,7 +55,7 @@ func TestD082_BroadcastsWithoutRoom(t *testing.T) {
 	t.Run("go as frames", func(t *testing.T) {
 		cable(t, "srv0", "cli0", "192.0.2.1/24")
 		noRoom(t, "srv0")
-		server := serveOn(t, true)
+		server := serveDHCP(t, srv0())
 		before := sendFailures(t)
 		client{newWire(t, "cli0"), net.HardwareAddr{2, 0, 0, 0, 0, 7}}.lease(t, true)
 		require.Equal(t, before+2, sendFailures(t), "the kernel had room")
@@ -76,7 +64,7 @@ func TestD082_BroadcastsWithoutRoom(t *testing.T) {
 	t.Run("are counted drops without frames", func(t *testing.T) {
 		cable(t, "srv0", "cli0", "192.0.2.1/24")
 		room := noRoom(t, "srv0")
-		server := serveOn(t, false)
+		server := serveDHCPWith(t, false, srv0())
 		c := client{newWire(t, "cli0"), net.HardwareAddr{2, 0, 0, 0, 0, 7}}
 		c.shout(t, c.message(dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)))
 		require.Eventually(t, func() bool { return server.Drops()[dhcp.Error] == 1 }, patience, time.Millisecond)
@@ -170,7 +158,7 @@ func TestMachinesThatAreGoneEndNothing(t *testing.T) {
 		require.Empty(t, os.Getenv("CI"), "in CI this test is not skipped: %v", err)
 		t.Skip("needs to be root: ", err)
 	}
-	server := serveOn(t, true)
+	server := serveDHCP(t, srv0())
 	w := newWire(t, "cli0")
 	informs := 0
 	inform := func(addr string, times int) {
